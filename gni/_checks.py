@@ -1,0 +1,53 @@
+"""What bad input gets: the rule, the value, the remedy."""
+
+import math
+
+from torch import Tensor
+
+
+def check_ghost_size(value: object, least: int = 1) -> int:
+    """Return `value` as an int, or raise ValueError unless it is a whole number >= `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ValueError(
+            f"ghost_size must be a whole number >= {least}, got {value!r}; pass an int such as 16"
+        )
+    size = int(value.__index__())  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType]
+    if size < least:
+        raise ValueError(
+            f"ghost_size must be >= {least}, got {size}; a smaller ghost has no statistics to give"
+        )
+    return size
+
+
+def check_strength(value: object) -> None:
+    """Raise ValueError unless `value` is a finite number >= 0 or a 0-dim floating tensor.
+
+    A tensor's value is not looked at: that would make the host wait for the device.
+    """
+    if isinstance(value, Tensor):
+        if value.dim() != 0 or not value.is_floating_point():
+            raise ValueError(
+                f"strength as a tensor must be 0-dim and floating, got shape {tuple(value.shape)} "
+                f"of {value.dtype}; pass one number, and use torch.func.vmap for several"
+            )
+        return
+    if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"strength must be a finite number >= 0, got {value!r}; 0 means no noise")
+
+
+def check_batch(batch: int) -> None:
+    """Raise ValueError for a training batch in which a ghost is the whole batch."""
+    if batch < 2:
+        raise ValueError(
+            f"ghost noise in training needs a batch of at least 2 samples, got {batch}; "
+            "drop the last partial batch or call .eval()"
+        )
+
+
+def check_group_size(batch: int, ghost_size: int) -> None:
+    """Raise ValueError unless groups of `ghost_size` fill the batch exactly."""
+    if batch == 0 or batch % ghost_size:
+        raise ValueError(
+            f"the ghost size must divide the training batch, got ghost size {ghost_size} and batch "
+            f"{batch}; drop the last partial batch or choose a divisor of {batch}"
+        )

@@ -1,0 +1,142 @@
+"""Noise that multiplies and shifts an activation, one value per sample and channel.
+
+Legend: B batch, C channels, N ghost size, delta the shift and rho the scale of the noise.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from gni._checks import check_batch, check_ghost_size, check_strength
+from gni._moments import (
+    Ghosts,
+    batch_moments,
+    ghost_moments,
+    instance_moments,
+    reduced_dims,
+    spread,
+)
+
+Strength = float | int | Float[Tensor, ""]
+
+
+def draw_ghosts(
+    batch: int,
+    ghost_size: int,
+    *,
+    generator: Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Int[Tensor, "B N"]:
+    """Draw for each of `batch` samples `ghost_size` samples of the batch, with replacement.
+
+    The draw is made on `device`, or on the generator's device and then moved there, so that one
+    CPU generator gives the same noise on every kind of device. The ghost size need not divide the
+    batch and may exceed it.
+
+    Raises:
+        ValueError: `batch` below 2, or `ghost_size` below 1 or not a whole number.
+
+    Reference:
+        Kosson et al., arXiv 2305.17205 (Ghost Noise Injection).
+    """
+    check_batch(batch)
+    shape = (batch, check_ghost_size(ghost_size))
+    if generator is None:
+        return torch.randint(batch, shape, device=device)
+    ghosts = torch.randint(batch, shape, generator=generator, device=generator.device)
+    return ghosts if device is None else ghosts.to(device, non_blocking=True)
+
+
+def check_ghosts(x: Tensor, ghosts: Tensor, channel_dim: int) -> None:
+    """Raise ValueError unless `ghosts` is a draw that has a meaning for `x`."""
+    if x.dim() < 2:
+        raise ValueError(
+            f"ghost noise needs (batch, channels, ...), got shape {tuple(x.shape)}; unsqueeze it"
+        )
+    batch = x.shape[0]
+    check_batch(batch)
+    table = not ghosts.is_floating_point()
+    if ghosts.dim() != 2 or ghosts.shape[0] != batch or (not table and ghosts.shape[1] != batch):
+        raise ValueError(
+            f"ghosts must be ({batch}, N) indices or ({batch}, {batch}) weights for a batch of "
+            f"{batch}, got shape {tuple(ghosts.shape)}; draw them for this batch"
+        )
+    if table and ghosts.shape[1] < 2 and not reduced_dims(x, channel_dim):
+        raise ValueError(
+            "ghost_size must be >= 2 for vectors, got 1: one vector has no variance; use 4 or more"
+        )
+
+
+def noise_coefficients(
+    mean_bc: Float[Tensor, "B C"],
+    var_bc: Float[Tensor, "B C"],
+    ghosts: Ghosts,
+    strength: Strength,
+    *,
+    eps: float | Tensor,
+    shift: bool,
+    scale: bool,
+) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]:
+    """Return strength·delta and rho^-strength, both (B, C), for noise on the given instances.
+
+    At strength 0 these are exactly 0 and 1, whatever the instances hold (infinities included).
+    """
+    strength = torch.as_tensor(strength, dtype=mean_bc.dtype, device=mean_bc.device)
+    none = strength == 0
+    delta_bc, ghost_var_bc = ghost_moments(mean_bc, var_bc, ghosts)
+    delta_bc = torch.where(none, 0, strength * delta_bc) if shift else torch.zeros_like(delta_bc)
+    if not scale:
+        return delta_bc, torch.ones_like(delta_bc)
+    _, batch_var_c = batch_moments(mean_bc, var_bc)
+    ratio_bc = (batch_var_c + eps) / (ghost_var_bc + eps)
+    return delta_bc, torch.where(none, 1, ratio_bc.pow(strength / 2))
+
+
+def ghost_noise(
+    x: Float[Tensor, "B *rest"],
+    ghosts: Ghosts,
+    strength: Strength = 1.0,
+    *,
+    eps: float = 1e-3,
+    shift: bool = True,
+    scale: bool = True,
+    channel_dim: int = 1,
+) -> Float[Tensor, "B *rest"]:
+    """Give each sample the mean and variance error that a ghost batch would have given it.
+
+    `y = (x - s·delta) / rho^s` with `delta = ghost mean - batch mean` and
+    `rho = sqrt((ghost var + eps) / (batch var + eps))`, per sample and channel (B, C); variances
+    are biased and taken over the drawn samples and all dims but batch and channel, in float32 or
+    better. The noise is a constant to autograd: `dx = dy / rho^s`.
+
+    Args:
+        x: (B, C, *space), or with the channels at `channel_dim`.
+        ghosts: the draw, (B, N) indices of samples or a (B, B) averaging matrix (`ghost_weights`);
+            all channels share it.
+        strength: s >= 0. 0 is the identity bit for bit, 1 the paper's noise; to first order (s, N)
+            acts like ghost size N/s². A 0-dim tensor is not checked.
+        eps: added to both variances.
+        shift: False leaves delta out.
+        scale: False leaves rho out.
+        channel_dim: the dim of `x` that holds the channels, not 0.
+
+    Raises:
+        ValueError: a batch of one, ghosts of another batch, N = 1 on vectors, a negative or NaN
+            strength.
+
+    Reference:
+        Kosson et al., arXiv 2305.17205 (Ghost Noise Injection). The strength is ours.
+    """
+    check_strength(strength)
+    check_ghosts(x, ghosts, channel_dim)
+    with torch.no_grad():
+        mean_bc, var_bc = instance_moments(x, channel_dim)
+        delta_bc, scale_bc = noise_coefficients(
+            mean_bc, var_bc, ghosts, strength, eps=eps, shift=shift, scale=scale
+        )
+        # x + (-0.0) is x for every x; x + 0.0 turns -0.0 into 0.0.
+        offset_bc = torch.where(delta_bc == 0, -0.0, -delta_bc * scale_bc)
+    y = torch.addcmul(
+        spread(offset_bc, x, channel_dim), x.to(scale_bc.dtype), spread(scale_bc, x, channel_dim)
+    )
+    return y.to(x.dtype)

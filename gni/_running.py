@@ -1,0 +1,40 @@
+"""What the layers with BatchNorm's parameters, buffers and eval mode share."""
+
+from typing import Any, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RunningNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
+    """A BatchNorm that normalises in its own way in training.
+
+    Eval is BatchNorm's: by the running statistics, or by the batch where none are tracked.
+    """
+
+    def normalise(self, x: Tensor, momentum: float) -> Tensor:
+        """Normalise a training batch and update the running statistics."""
+        raise NotImplementedError
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise: as the subclass does in training, as BatchNorm does in eval."""
+        cast(Any, self)._check_input_dim(input)
+        if self.training:
+            return self.normalise(input, self._count_batch())
+        return self.evaluate(input)
+
+    def evaluate(self, x: Tensor) -> Tensor:
+        """Normalise as BatchNorm in eval."""
+        untracked = self.running_mean is None
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, untracked, 0.0, self.eps
+        )
+
+    def _count_batch(self) -> float:
+        """Count this batch; return the share that it gets in the running statistics."""
+        if not self.track_running_stats or self.num_batches_tracked is None:
+            return 0.0
+        self.num_batches_tracked.add_(1)
+        if self.momentum is None:
+            return 1.0 / float(self.num_batches_tracked)
+        return self.momentum
