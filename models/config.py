@@ -1,0 +1,98 @@
+"""The configuration of every norm site of a model: which norm, which noise. No torch in here."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from models.checks import require_count, require_number
+
+NormKind = Literal["batch", "ghost_batch", "layer", "group", "none"]
+NoiseKind = Literal["ghost"]
+
+
+def _require_kind(field: str, kind: str, known: tuple[str, ...]) -> None:
+    if kind not in known:
+        raise ValueError(
+            f"{field} must be one of {', '.join(known)}, got {kind!r}; choose one of them"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseConfig:
+    """The noise at every norm site; training only, eval is the identity.
+
+    Raises:
+        ValueError: a field outside the range given beneath it.
+    """
+
+    kind: NoiseKind = "ghost"
+    """What makes the noise: statistics of ghost batches."""
+    ghost_size: int
+    """Samples that each sample draws, with replacement, from its batch; at least 1."""
+    strength: float = 1.0
+    """How far to go: 0 is the identity, 1 the paper's noise, more is more; at least 0."""
+    eps: float = 1e-3
+    """Added to both variances of the ratio; above 0. The paper's experiments use 1e-3."""
+    shift: bool = True
+    """Whether the noise moves the mean."""
+    scale: bool = True
+    """Whether the noise changes the variance; at least one of shift and scale is on."""
+
+    def __post_init__(self) -> None:
+        _require_kind("noise.kind", self.kind, get_args(NoiseKind))
+        require_count("noise.ghost_size", self.ghost_size, 1, "16 is the paper's best on ResNet-18")
+        require_number("noise.strength", self.strength, "0 turns the noise off", least=0.0)
+        require_number("noise.eps", self.eps, "the paper uses 1e-3", above=0.0)
+        if not (self.shift or self.scale):
+            raise ValueError(
+                "noise.shift and noise.scale must not both be off, got False and False; "
+                "for no noise leave noise out (None)"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormConfig:
+    """How every norm site of a model normalises, and the noise there.
+
+    Raises:
+        ValueError: a field outside the range given beneath it.
+    """
+
+    kind: NormKind = "batch"
+    """batch, ghost_batch, layer (all channels and space of a sample), group or none."""
+    ghost_size: int | None = None
+    """Samples whose statistics ghost_batch shares; only there, and required there; at least 1.
+    The noise has a ghost size of its own."""
+    groups: int = 32
+    """Groups of channels of group norm; must divide the channels of every site."""
+    eps: float = 1e-5
+    """Added to the variance by the norm; above 0."""
+    momentum: float = 0.1
+    """Weight of the newest batch in the running statistics of (ghost) batch norm; in (0, 1]."""
+    noise: NoiseConfig | None = None
+    """The noise, or None for none."""
+
+    def __post_init__(self) -> None:
+        _require_kind("norm.kind", self.kind, get_args(NormKind))
+        self._check_ghost_size()
+        require_count("norm.groups", self.groups, 1, "32 is usual")
+        require_number("norm.eps", self.eps, "1e-5 is usual", above=0.0)
+        require_number("norm.momentum", self.momentum, "0.1 is usual", above=0.0)
+        if self.momentum > 1:
+            raise ValueError(
+                f"norm.momentum must be at most 1, got {self.momentum}; 0.1 is usual: "
+                "it weighs the newest batch"
+            )
+
+    def _check_ghost_size(self) -> None:
+        if self.kind == "ghost_batch":
+            remedy = "give the number of samples that share statistics"
+            require_count("norm.ghost_size", self.ghost_size, 1, remedy)
+        elif self.ghost_size is not None:
+            raise ValueError(
+                f"norm.ghost_size belongs to norm.kind 'ghost_batch', got {self.ghost_size} with "
+                f"{self.kind!r}; for ghost noise set norm.noise.ghost_size instead"
+            )
+
+
+PLAIN = NormConfig()
+"""Batch norm without noise."""

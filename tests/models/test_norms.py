@@ -1,0 +1,174 @@
+"""Norm sites: what stands there, where the noise enters, what bad input gets."""
+
+import jaxtyping
+import pytest
+import torch
+from torch import nn
+
+import gni
+from models import NoiseConfig, NormConfig, norm1d, norm2d
+
+NOISE = NoiseConfig(ghost_size=4)
+KINDS = ["batch", "ghost_batch", "layer", "group", "none"]
+
+
+@pytest.fixture
+def unhooked(monkeypatch):
+    """Without the type checks of a test run, which come before our own and users do not have."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def config(kind, noise=None, **fields):
+    if kind == "ghost_batch":
+        fields = {"ghost_size": 4, **fields}
+    return NormConfig(kind=kind, groups=2, noise=noise, **fields)
+
+
+def example(dims, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (8, 6) if dims == 1 else (8, 6, 4, 4)
+    return 3 * torch.randn(shape, generator=generator) + 1
+
+
+def site(dims, norm, channels=6):
+    return (norm1d if dims == 1 else norm2d)(norm, channels)
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "of_vectors", "of_maps"),
+    [
+        ("batch", nn.BatchNorm1d, nn.BatchNorm2d),
+        ("ghost_batch", gni.GhostBatchNorm1d, gni.GhostBatchNorm2d),
+        ("layer", nn.LayerNorm, nn.GroupNorm),
+        ("group", nn.GroupNorm, nn.GroupNorm),
+        ("none", nn.Identity, nn.Identity),
+    ],
+)
+def test_each_kind_makes_its_layer(kind, of_vectors, of_maps, dims):
+    assert type(site(dims, config(kind))) is (of_vectors if dims == 1 else of_maps)
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("noise", [None, NOISE, NoiseConfig(ghost_size=4, shift=False)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_eval_ignores_the_noise(kind, noise, dims):
+    x = example(dims)
+    plain = site(dims, config("batch" if kind == "ghost_batch" else kind)).eval()
+    torch.testing.assert_close(site(dims, config(kind, noise)).eval()(x), plain(x))
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_of_strength_zero_is_the_norm_alone(kind, dims):
+    x = example(dims)
+    silent = site(dims, config(kind, NoiseConfig(ghost_size=4, strength=0.0)))
+    torch.testing.assert_close(silent(x), site(dims, config(kind))(x))
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_differs_between_two_training_passes(kind, dims):
+    torch.manual_seed(1)
+    noisy = site(dims, config(kind, NOISE))
+    x = example(dims)
+    assert (noisy(x) - noisy(x)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("kind", ["batch", "ghost_batch", "layer", "group"])
+@pytest.mark.parametrize("noise", [NOISE, NoiseConfig(ghost_size=4, scale=False)])
+def test_bias_stands_after_the_noise_only_in_batch_norms(kind, noise, dims):
+    """Ghost statistics move a layer norm's bias as little as a batch norm's: not at all."""
+    torch.manual_seed(1)
+    noisy = site(dims, config(kind, noise))
+    parameters = dict(noisy.named_parameters())
+    weight = next(value for name, value in parameters.items() if name.endswith("weight"))
+    bias = next(value for name, value in parameters.items() if name.endswith("bias"))
+    assert len(parameters) == 2
+    with torch.no_grad():
+        weight.zero_()
+        bias.fill_(7.0)
+    torch.testing.assert_close(noisy(example(dims)), torch.full_like(example(dims), 7.0))
+
+
+def noisy_output(norm, x):
+    torch.manual_seed(5)
+    return norm2d(norm, 6)(x)
+
+
+def test_batch_norm_noise_is_norm_then_noise_then_affine():
+    x = example(2)
+    torch.manual_seed(5)
+    ghosts = gni.functional.draw_ghosts(8, 4)
+    plain = gni.functional.ghost_noise(nn.BatchNorm2d(6)(x), ghosts, 0.7)
+    noise = NoiseConfig(ghost_size=4, strength=0.7)
+    torch.testing.assert_close(noisy_output(config("batch", noise), x), plain)
+
+
+@pytest.mark.parametrize("switches", [{"shift": False}, {"scale": False}])
+def test_batch_norm_noise_obeys_its_switches(switches):
+    x = example(2)
+    torch.manual_seed(5)
+    ghosts = gni.functional.draw_ghosts(8, 4)
+    plain = gni.functional.ghost_noise(nn.BatchNorm2d(6)(x), ghosts, **switches)
+    noise = NoiseConfig(ghost_size=4, **switches)
+    torch.testing.assert_close(noisy_output(config("batch", noise), x), plain)
+
+
+def test_layer_norm_on_maps_spans_channels_and_space():
+    y = norm2d(config("layer"), 6)(example(2))
+    torch.testing.assert_close(y.mean((1, 2, 3)), torch.zeros(8), atol=1e-5, rtol=0)
+
+
+def test_options_reach_the_norm():
+    norm = norm2d(NormConfig(eps=0.5, momentum=0.3, noise=NoiseConfig(ghost_size=4, eps=0.2)), 6)
+    assert (norm.eps, norm.momentum, norm.noise_eps) == (0.5, 0.3, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "bach"}, "norm.kind must be one of batch, .* got 'bach'"),
+        ({"kind": "ghost_batch"}, "norm.ghost_size must be an integer of at least 1, got None"),
+        ({"ghost_size": 16}, "set norm.noise.ghost_size instead"),
+        ({"groups": 0}, "norm.groups must be an integer of at least 1, got 0"),
+        ({"eps": 0.0}, "norm.eps must be a finite number above 0, got 0.0"),
+        ({"momentum": 1.5}, "norm.momentum must be at most 1, got 1.5"),
+    ],
+)
+def test_bad_norm_config(unhooked, fields, message):
+    with pytest.raises(ValueError, match=message):
+        NormConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "analytic"}, "noise.kind must be one of ghost, got 'analytic'"),
+        ({"ghost_size": 0}, "noise.ghost_size must be an integer of at least 1, got 0"),
+        ({"strength": -1.0}, "noise.strength must be a finite number of at least 0, got -1.0"),
+        ({"strength": float("nan")}, "noise.strength .* got nan"),
+        ({"eps": 0.0}, "noise.eps must be a finite number above 0"),
+        ({"shift": False, "scale": False}, "must not both be off"),
+    ],
+)
+def test_bad_noise_config(unhooked, fields, message):
+    with pytest.raises(ValueError, match=message):
+        NoiseConfig(**{"ghost_size": 4, **fields})
+
+
+@pytest.mark.parametrize(
+    ("dims", "norm", "channels", "message"),
+    [
+        (2, NormConfig(kind="group", groups=32), 48, "got 32 groups for 48 channels; 16 divides"),
+        (1, NormConfig(kind="group", groups=6), 6, "got 6 groups for 6 features"),
+        (1, NormConfig(kind="layer"), 1, "at least 2 features"),
+        (2, NormConfig(), 0, "channels of a norm site must be .* got 0"),
+        (1, NormConfig(noise=NoiseConfig(ghost_size=1)), 6, "one vector has no variance"),
+        (1, NormConfig(kind="ghost_batch", ghost_size=1), 6, "one vector has no variance"),
+    ],
+)
+def test_norms_that_do_not_fit(dims, norm, channels, message):
+    with pytest.raises(ValueError, match=message):
+        site(dims, norm, channels)

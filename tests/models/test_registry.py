@@ -1,0 +1,165 @@
+"""Models by name: shapes, sites, sizes, starts, errors."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import gni
+from models import NoiseConfig, NormConfig, available, create
+
+NOISE = NoiseConfig(ghost_size=4)
+NORMS = {
+    "batch": NormConfig(),
+    "ghost_batch": NormConfig(kind="ghost_batch", ghost_size=2),
+    "layer": NormConfig(kind="layer"),
+    "group": NormConfig(kind="group", groups=2),
+    "none": NormConfig(kind="none"),
+}
+SMALL = {
+    "mlp": {"depth": 2, "width": 8},
+    "preact_resnet18": {"width_multiplier": 1 / 16},
+    "resnet20": {"width_multiplier": 1 / 4},
+}
+EVERY_NORM = [
+    pytest.param(NormConfig(**{**norm.__dict__, "noise": noise}), id=f"{kind}-{label}")
+    for kind, norm in NORMS.items()
+    for label, noise in (("plain", None), ("noise", NOISE))
+]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def small(name, norm=NORMS["batch"], *, seed=0, in_channels=1):
+    torch.manual_seed(seed)
+    images = {"in_channels": in_channels, "image_size": 8, "classes": 3}
+    return create(name, **images, norm=norm, **SMALL[name])
+
+
+def parameters(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count(model, kind):
+    return sum(isinstance(module, kind) for module in model.modules())
+
+
+def test_available_names_our_models():
+    assert available() == sorted(SMALL)
+
+
+@pytest.mark.parametrize("norm", EVERY_NORM)
+@pytest.mark.parametrize("name", available())
+def test_every_model_with_every_norm_trains_and_evaluates(name, norm):
+    model = small(name, norm)
+    x = torch.randn(4, 1, 8, 8)
+    logits = model(x)
+    logits.square().sum().backward()
+    assert logits.shape == (4, 3)
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+    model.eval()
+    assert torch.equal(model(x), model(x))
+    assert model(x[:1]).shape == (1, 3)
+
+
+@pytest.mark.parametrize("norm", EVERY_NORM)
+@pytest.mark.parametrize("name", available())
+def test_norm_and_noise_change_neither_start_nor_generator(name, norm):
+    plain = small(name)
+    state = torch.get_rng_state()
+    other = small(name, norm)
+    assert torch.equal(torch.get_rng_state(), state)
+    pairs = list(zip(drawn(plain), drawn(other), strict=True))
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(pairs[0][0], next(iter(drawn(small(name, norm, seed=1)))))
+
+
+def drawn(model):
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return [layer.weight for layer in layers] + [layers[-1].bias]
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "options", "sites", "size"),
+    [
+        # 784·512 + 4·512² weights, 5·2·512 of the norms, 512·10 + 10 of the head.
+        ("mlp", (1, 28, 10), {"depth": 5, "width": 512}, 5, 1_460_234),
+        # 11 159 232 weights of convolutions, 2·4352 of the norms, 512·100 + 100 of the head.
+        ("preact_resnet18", (3, 32, 100), {}, 20, 11_219_236),
+        ("resnet20", (3, 32, 10), {}, 21, 272_474),
+    ],
+)
+def test_sites_and_sizes_are_the_published_ones(name, images, options, sites, size):
+    in_channels, image_size, classes = images
+    shape = {"in_channels": in_channels, "image_size": image_size, "classes": classes}
+    plain = create(name, **shape, **options)
+    assert count(plain, nn.modules.batchnorm._BatchNorm) == sites
+    assert parameters(plain) == size
+    noisy = create(name, **shape, norm=NormConfig(noise=NOISE), **options)
+    kind = gni.GhostNoiseBatchNorm1d if name == "mlp" else gni.GhostNoiseBatchNorm2d
+    assert count(noisy, kind) == sites
+    assert list(noisy.state_dict()) == list(plain.state_dict())
+
+
+@pytest.mark.parametrize(("name", "sites"), [("mlp", 2), ("preact_resnet18", 20), ("resnet20", 21)])
+def test_noise_stands_at_every_site_without_norms(name, sites):
+    model = small(name, NormConfig(kind="none", noise=NOISE))
+    assert count(model, gni.GhostNoise) == sites
+
+
+@pytest.mark.parametrize("image_size", [8, 9, 17, 32])
+@pytest.mark.parametrize("name", ["preact_resnet18", "resnet20"])
+def test_resnets_take_any_image(name, image_size):
+    model = small(name, in_channels=2)
+    assert model(torch.randn(2, 2, image_size, image_size)).shape == (2, 3)
+
+
+def test_width_multiplier_scales_the_channels():
+    shape = {"in_channels": 3, "image_size": 32, "classes": 10}
+    wide, narrow = (create("resnet20", **shape, width_multiplier=w) for w in (2.0, 0.5))
+    assert (wide.head.in_features, narrow.head.in_features) == (128, 32)
+
+
+def test_hidden_biases_exist_only_without_norms():
+    assert small("mlp").layers[1].bias is None
+    assert small("mlp", NORMS["none"]).layers[1].bias.abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("preact_resnet_18", {}, "known are mlp, .*did you mean 'preact_resnet18'"),
+        ("mlp", {"depht": 3}, "mlp has no option 'depht': its options are depth, width"),
+        ("mlp", {"depth": 0}, "depth must be an integer of at least 1, got 0"),
+        ("mlp", {"width": 0}, "width must be an integer of at least 1, got 0"),
+        ("mlp", {"classes": 1}, "classes must be an integer of at least 2, got 1"),
+        ("mlp", {"in_channels": 0}, "in_channels must be an integer of at least 1, got 0"),
+        ("preact_resnet18", {"image_size": 7}, "image_size must be an integer of at least 8"),
+        ("resnet20", {"image_size": 3}, "image_size must be an integer of at least 4"),
+        ("resnet20", {"width_multiplier": 0.0}, "width_multiplier must be a finite number above 0"),
+        ("resnet20", {"width_multiplier": 0.01}, "got 0.01; take 0.0625 or more"),
+        ("resnet20", {"norm": NormConfig(kind="group")}, "got 32 groups for 16 channels"),
+    ],
+)
+def test_bad_input(name, change, message):
+    shape = {"in_channels": 3, "image_size": 32, "classes": 10}
+    with pytest.raises(ValueError, match=message):
+        create(name, **{**shape, **change})
+
+
+def test_import_pulls_in_neither_torchvision_nor_ray():
+    script = "import sys, models; print({'torchvision', 'ray', 'PIL'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
