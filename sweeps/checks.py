@@ -1,0 +1,234 @@
+"""What a spec can get wrong between its fields, found without importing torch, Ray or MLflow.
+
+Each function takes the spec and yields mistakes; `check` collects them all. A value of the space is
+checked by putting it into the fixed part: every choice, and both ends of every range.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweeps.errors import Mistake
+from sweeps.spec import (
+    Dimension,
+    Frozen,
+    Scalar,
+    SweepSpec,
+    TrialSpec,
+    section,
+    space_size,
+    trial_count,
+)
+from sweeps.text import suggest
+from sweeps.trial.locate import check_data, check_import_path
+
+OWN_MODELS = {"mlp": ("depth", "width"), "preact_resnet18": ("width",), "resnet20": ("width",)}
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+SECTIONS = ("data.", "model.", "training.")
+MANY_COMBINATIONS = 4096
+
+
+def check(spec: SweepSpec) -> list[Mistake]:
+    """Every mistake between the fields of `spec`, in the order of its sections."""
+    if mistakes := [*_space_paths(spec)]:
+        return mistakes
+    if mistakes := [*_space_values(spec)]:
+        return mistakes
+    return [
+        *check_data(spec.data),
+        *_models(spec),
+        *_batches(spec),
+        *_loop(spec),
+        *_search(spec),
+        *_stopping(spec),
+    ]
+
+
+def _space_paths(spec: SweepSpec) -> Iterator[Mistake]:
+    known = leaves()
+    for path in spec.space:
+        if path in known or path.startswith("model.options."):
+            continue
+        short = [k for k in known if k.rpartition(".")[2] == path]
+        remedy = f"Did you mean {short[0]}?" if len(short) == 1 else suggest(path, known)
+        yield Mistake(f"space.{path}", "is no field of data, model or training", remedy=remedy)
+
+
+@cache
+def leaves() -> list[str]:
+    """Dotted paths of all fields that a space may vary."""
+
+    def walk(model: type[Frozen], prefix: str) -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            below = section(field.annotation)
+            yield from walk(below, f"{prefix}{name}.") if below else [f"{prefix}{name}"]
+
+    paths = [p for p in walk(TrialSpec, "") if p.startswith(SECTIONS)]
+    fixed = ("data.", "training.epochs", "training.seed", "training.checkpoint_every")
+    vary = ("data.crop_padding", "data.flip", "data.normalize")
+    return [p for p in paths if p in vary or not p.startswith(fixed)]
+
+
+def ends(dimension: Dimension) -> tuple[Scalar, ...]:
+    """Every value of a choice; both ends of a range, as the type that will be proposed."""
+    if dimension.kind in ("uniform", "loguniform"):
+        return tuple(float(v) for v in dimension.values)
+    if dimension.kind in ("int", "logint"):
+        return tuple(int(v) for v in dimension.values)
+    return dimension.values
+
+
+def _space_values(spec: SweepSpec) -> Iterator[Mistake]:
+    start = {path: ends(dimension)[0] for path, dimension in spec.space.items()}
+    for path, dimension in spec.space.items():
+        for value in ends(dimension):
+            try:
+                spec.trial({**start, path: value}, seed=0)
+            except ValidationError as error:
+                found = error.errors()[0]
+                place = ".".join(str(part) for part in found["loc"])
+                rule = found["msg"].removeprefix("Value error, ")
+                if path.startswith(place):
+                    yield Mistake(f"space.{path}", f"{place}: {rule}", repr(value))
+
+
+def _values(spec: SweepSpec, path: str) -> tuple[Any, ...]:
+    """What the field at `path` can be in this sweep."""
+    if path in spec.space:
+        return ends(spec.space[path])
+    value: Any = spec
+    for part in path.split("."):
+        value = getattr(value, part, None) if value is not None else None
+    return (value,)
+
+
+def _models(spec: SweepSpec) -> Iterator[Mistake]:
+    for name in _values(spec, "model.name"):
+        options = [*spec.model.options]
+        options += [p.removeprefix("model.options.") for p in spec.space if "options." in p]
+        if name in OWN_MODELS:
+            yield from _unknown_options(str(name), options)
+        elif name.startswith("torchvision:"):
+            yield from _torchvision_model(name)
+        elif ":" in name:
+            yield from check_import_path(name, "model.name")
+        else:
+            known = [*OWN_MODELS, "torchvision:NAME", "package.module:function"]
+            yield Mistake("model.name", "unknown model", name, suggest(name, known))
+
+
+def _unknown_options(name: str, options: Iterable[str]) -> Iterator[Mistake]:
+    for option in options:
+        if option not in OWN_MODELS[name]:
+            remedy = suggest(option, list(OWN_MODELS[name]))
+            yield Mistake(f"model.options.{option}", f"{name} has no such option", "", remedy)
+
+
+def _torchvision_model(name: str) -> Iterator[Mistake]:
+    known = torchvision_models()
+    if name.removeprefix("torchvision:") not in known:
+        yield Mistake(
+            "model.name",
+            "torchvision has no such classification model",
+            name,
+            suggest(name.removeprefix("torchvision:"), list(known)),
+        )
+
+
+@cache
+def torchvision_models() -> tuple[str, ...]:
+    """Names of torchvision's classification models, read from its source: importing takes 3 s."""
+    package = importlib.util.find_spec("torchvision")
+    assert package is not None and package.origin is not None
+    pattern = re.compile(r"^@register_model\(.*\)\n(?:@.*\n|[ )].*\n)*def (\w+)\(", re.MULTILINE)
+    files = sorted((Path(package.origin).parent / "models").glob("*.py"))
+    return tuple(name for file in files for name in pattern.findall(file.read_text()))
+
+
+def _batches(spec: SweepSpec) -> Iterator[Mistake]:
+    """Group and accumulation sizes against the batch, over every combination of the space."""
+    paths = (
+        "training.batch_size",
+        "training.accumulate",
+        "model.norm.kind",
+        "model.norm.ghost_size",
+    )
+    axes = [_values(spec, path) for path in paths]
+    if "ghost_batch" in axes[2] and spec.space.get(paths[3], None) is not None:
+        dimension = spec.space[paths[3]]
+        if dimension.kind not in ("choice", "fixed"):
+            rule = "ghost batch norm needs sizes that divide the batch, so a choice of them"
+            yield Mistake(f"space.{paths[3]}", rule, dimension.kind, "Write {choice: [8, 16, 32]}")
+            return
+    for batch, accumulate, kind, ghost in itertools.islice(
+        itertools.product(*axes), MANY_COMBINATIONS
+    ):
+        if batch % accumulate:
+            yield Mistake(
+                "training.accumulate",
+                "must divide batch_size",
+                f"{batch} / {accumulate}",
+                "Choose a divisor of the batch size",
+            )
+        elif kind == "ghost_batch" and (batch // accumulate) % ghost:
+            seen = batch // accumulate
+            divisors = [str(d) for d in range(2, seen + 1) if seen % d == 0]
+            yield Mistake(
+                "model.norm.ghost_size",
+                "must divide the batch that one forward pass sees",
+                f"ghost size {ghost}, batch {seen}",
+                f"Divisors: {', '.join(divisors)}",
+            )
+
+
+def _loop(spec: SweepSpec) -> Iterator[Mistake]:
+    if spec.training.loop:
+        yield from check_import_path(spec.training.loop, "training.loop")
+    elif spec.objective.metric not in METRICS:
+        remedy = suggest(spec.objective.metric, list(METRICS))
+        yield Mistake(
+            "objective.metric",
+            "is no metric of the training loop",
+            repr(spec.objective.metric),
+            remedy,
+        )
+
+
+def _search(spec: SweepSpec) -> Iterator[Mistake]:
+    if spec.search.sampler != "grid":
+        return
+    size = space_size(spec)
+    if size is None:
+        for path, dimension in spec.space.items():
+            if dimension.kind in ("uniform", "loguniform"):
+                yield Mistake(
+                    f"space.{path}",
+                    "a grid needs listed values",
+                    dimension.kind,
+                    "Use choice, or another sampler",
+                )
+    elif trial_count(spec) > size:
+        yield Mistake(
+            "search.trials",
+            f"the grid has only {size} points",
+            str(spec.search.trials),
+            "Leave trials out to run them all",
+        )
+
+
+def _stopping(spec: SweepSpec) -> Iterator[Mistake]:
+    if spec.stopping.name == "asha" and spec.stopping.grace > spec.training.epochs:
+        yield Mistake(
+            "stopping.grace",
+            "is above training.epochs, so nothing would ever be stopped",
+            f"grace {spec.stopping.grace}, epochs {spec.training.epochs}",
+            "Lower grace, or write stopping: {name: none}",
+        )

@@ -1,0 +1,1 @@
+"""Ray: one sweep driven through Tune, with the journal as its only memory."""

@@ -1,0 +1,79 @@
+"""Ray, started or joined, and what it has to give."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sweeps.errors import PreflightError
+from sweeps.spec import ResourcesSpec
+
+ENVIRONMENT = {
+    # 32 MiB tensors are otherwise mapped and page-faulted anew at each use (see docs/design.md)
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    # idle workers import these while Ray is still starting
+    "RAY_preload_python_modules": "torch,ray.tune",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """A Ray of our own on this machine, or the cluster at `address`; shut down or left at the end.
+
+    A Ray that this process has joined already is used and left alone.
+
+    Raises:
+        PreflightError: no cluster answers at `address`.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address:
+            ray.init(address=address, runtime_env={"env_vars": ENVIRONMENT}, **quiet)
+        else:
+            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    except ConnectionError as error:
+        raise PreflightError(f"no Ray cluster answers at {address}: {error}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def places(resources: ResourcesSpec) -> int:
+    """Trials that fit the cluster at a time.
+
+    Raises:
+        PreflightError: not even one fits.
+    """
+    import ray
+
+    found = ray.cluster_resources()
+    fits = []
+    for kind, need in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
+        have = found.get(kind, 0.0)
+        if need > have:
+            name = f"resources.{kind.lower()}s_per_trial"
+            raise PreflightError(f"{name}: a trial asks for {need:g} {kind}s (found {have:g} here)")
+        if need:
+            fits.append(int(have / need + 1e-9))
+    return min(fits + ([resources.concurrency] if resources.concurrency else []))

@@ -1,0 +1,184 @@
+"""The conductor: what a sweep does next, with every step in the journal before it is taken.
+
+It knows no processes: it hands out assignments, is told results and losses, and decides. All that
+it remembers can be rebuilt from the journal, so a new conductor on an old journal goes on where the
+last one stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sweeps.driver.stopping import Stopping
+from sweeps.journal import Journal, Record, State, Trial
+from sweeps.search.search import Search
+from sweeps.spec import rungs
+
+Observer = Callable[[Record, State], None]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One attempt at one trial."""
+
+    trial: int
+    attempt: int
+    params: dict[str, Any]
+    seed: int
+    known_epoch: int
+    """Last epoch in the journal: the worker reports those after it."""
+
+
+class Conductor:
+    """Drives one sweep.
+
+    Args:
+        journal: opened for writing; what it already holds is taken in first.
+        observe: called with each new record and the state after it.
+    """
+
+    def __init__(self, journal: Journal, observe: Observer = lambda record, state: None):
+        state = journal.state
+        assert state.spec is not None
+        self.spec = state.spec
+        self.state = state
+        self._journal = journal
+        self._observe = observe
+        self._search = Search(state.spec)
+        self._stopping = Stopping(state.spec)
+        self._rungs = set(rungs(state.spec))
+        self._live: set[int] = set()
+        self._finish_decided()
+        self._search.restore(state.trials)
+        self._replay_rungs()
+        self._waiting = deque(n for n, trial in sorted(state.trials.items()) if not trial.end)
+
+    @property
+    def live(self) -> int:
+        """Trials handed out and not ended."""
+        return len(self._live)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left to hand out, unless a live trial is lost."""
+        return not self._waiting and len(self.state.trials) >= self._search.total
+
+    def next(self) -> Assignment | None:
+        """The next attempt to start: first what an earlier driver or a lost worker left open."""
+        if self._waiting:
+            number = self._waiting.popleft()
+        elif not self.exhausted:
+            number = self._propose()
+        else:
+            return None
+        trial = self.state.trials[number]
+        self._live.add(number)
+        attempt = len(trial.attempts) + 1
+        self._write("attempt", trial=number, attempt=attempt, epoch=trial.epoch)
+        return Assignment(number, attempt, trial.params, trial.seed, trial.epoch)
+
+    def result(self, number: int, epoch: int, metrics: dict[str, float], node: str = "") -> bool:
+        """An epoch of a live trial; True when the trial is over."""
+        trial = self.state.trials[number]
+        if epoch <= trial.epoch:
+            return False  # retrained from a checkpoint older than the journal
+        clean = {key: v if math.isfinite(v) else None for key, v in metrics.items()}
+        name = self.spec.objective.metric
+        value = clean.get(name)
+        if value is None:
+            found = f"is {metrics[name]}" if name in metrics else "is missing"
+            kind, rule = ("diverged", "") if name in metrics else ("failed", "ObjectiveMissing")
+            message = f"the objective {name} {found} at epoch {epoch}"
+            self.failed(number, {"type": rule or "TrialDiverged", "message": message}, kind)
+            return True
+        decision = self._decide(number, epoch, value)
+        self._write(
+            "result",
+            trial=number,
+            attempt=len(trial.attempts),
+            epoch=epoch,
+            metrics=clean,
+            decision=decision,
+            rung=epoch if epoch in self._rungs else None,
+            node=node,
+        )
+        if decision == "continue":
+            return False
+        self._end(number, *_outcome(trial))
+        return True
+
+    def failed(self, number: int, error: dict[str, str], status: str = "failed") -> None:
+        """A live trial raised (`failed`) or its numbers stopped being finite (`diverged`)."""
+        self._end(number, status, error["message"], error)
+
+    def lost(self, number: int, error: dict[str, str]) -> None:
+        """The worker of a live trial died: it is started again, at most `max_attempts` times."""
+        attempts = len(self.state.trials[number].attempts)
+        if attempts < self.spec.resources.max_attempts:
+            self._live.discard(number)
+            self._waiting.appendleft(number)
+        else:
+            message = f"its worker died {attempts} times; last: {error['message']}"
+            self._end(number, "failed", message, {**error, "message": message})
+
+    def session(self, state: str) -> None:
+        """Note that this driver started, was interrupted, or finished."""
+        self._write("session", state=state)
+
+    def _propose(self) -> int:
+        number = len(self.state.trials)
+        params, seed = self._search.propose(number)
+        self._write("trial", trial=number, params=params, seed=seed)
+        return number
+
+    def _decide(self, number: int, epoch: int, value: float) -> str:
+        if epoch >= self.spec.training.epochs:
+            return "finish"
+        return "prune" if self._stopping.stops(number, epoch, value) else "continue"
+
+    def _end(self, number: int, status: str, reason: str, error: dict | None = None) -> None:
+        self._write_end(number, status, reason, error)
+        self._live.discard(number)
+        values = self.state.trials[number].values(self.spec.objective.metric)
+        self._search.end(number, status, values)
+
+    def _write_end(self, number: int, status: str, reason: str, error: dict | None = None) -> None:
+        trial = self.state.trials[number]
+        values = trial.values(self.spec.objective.metric)
+        self._write(
+            "end",
+            trial=number,
+            status=status,
+            epoch=trial.epoch,
+            value=list(values.values())[-1] if values else None,
+            reason=reason,
+            error=error,
+        )
+
+    def _finish_decided(self) -> None:
+        """Write the end of trials whose last result decided it just before a driver died."""
+        for trial in self.state.trials.values():
+            decided = trial.results and trial.results[-1]["decision"] != "continue"
+            if decided and not trial.end:
+                self._write_end(trial.number, *_outcome(trial))
+
+    def _replay_rungs(self) -> None:
+        for trial in self.state.trials.values():
+            for epoch, value in trial.values(self.spec.objective.metric).items():
+                if epoch < self.spec.training.epochs:
+                    self._stopping.stops(trial.number, epoch, value)
+
+    def _write(self, kind: str, **content: Any) -> None:
+        self._observe(self._journal.write(kind, **content), self.state)
+
+
+def _outcome(trial: Trial) -> tuple[str, str]:
+    """Status and reason of the end that a trial's last result decided."""
+    last = trial.results[-1]
+    if last["decision"] == "finish":
+        return "finished", f"trained all {last['epoch']} epochs"
+    return "pruned", f"stopped by ASHA at the rung of epoch {last['epoch']}"

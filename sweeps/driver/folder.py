@@ -1,0 +1,98 @@
+"""A sweep's folder: found, locked, its journal opened for one driver.
+
+STORAGE/NAME/journal.jsonl     the journal, written by the driver
+STORAGE/NAME/driver.lock       held by the driver while it lives
+STORAGE/NAME/trials/00007/     checkpoints of trial 7, written by its worker
+STORAGE/NAME/report/           tables and figures, made anew by each report
+STORAGE/NAME/logs/             what the tracker said
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sweeps.errors import PreflightError, SweepBusy, SweepExists
+from sweeps.journal import Journal
+from sweeps.spec import SweepSpec
+
+
+def folder_of(name: str, storage: str) -> Path:
+    """Absolute path of the sweep `name`; `~` and variables in `storage` are expanded."""
+    return Path(os.path.expandvars(storage)).expanduser().absolute() / name
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Where the worker of trial `number` keeps its checkpoints."""
+    return folder / "trials" / f"{number:05d}"
+
+
+@contextmanager
+def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
+    """The journal of `spec`'s sweep in `folder`, created if new, locked for this process.
+
+    Raises:
+        PreflightError: the folder cannot be written.
+        SweepBusy: another driver holds it.
+        SweepExists: the folder belongs to a sweep with another spec.
+    """
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        lock = (folder / "driver.lock").open("a")
+    except OSError as error:
+        remedy = "Choose another with --storage or `storage:`"
+        raise PreflightError(
+            f"storage {folder} cannot be written: {error.strerror}. {remedy}"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SweepBusy(f"{folder.name} is being run by another driver ({folder})") from None
+        journal = Journal(folder)
+        try:
+            _claim(journal, spec, folder)
+            yield journal
+        finally:
+            journal.close()
+
+
+def _claim(journal: Journal, spec: SweepSpec, folder: Path) -> None:
+    """Write the first record of a new sweep, or see that the old one is of this spec."""
+    state = journal.state
+    if state.spec is None:
+        journal.write(
+            "sweep",
+            spec=spec.model_dump(mode="json"),
+            identity=spec.identity(),
+            versions=versions(),
+        )
+    elif state.identity != spec.identity():
+        changes = "; ".join(_differences(state.spec.model_dump(), spec.model_dump()))
+        raise SweepExists(
+            f"the name {spec.name} is taken by a sweep with another spec ({changes}). "
+            f"Give this one another `name:`, or remove {folder}"
+        )
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> Iterator[str]:
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if before == after or prefix + key in ("storage", "tracking", "description"):
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}: {before} there, {after} here"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides results, for the journal."""
+    packages = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "ghost-noise-sweeps")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found}

@@ -1,0 +1,128 @@
+"""One sweep through Ray Tune, from an opened journal to its last record."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from sweeps.driver import cluster
+from sweeps.driver.folder import opened
+from sweeps.errors import PreflightError
+from sweeps.journal import Journal, State
+from sweeps.spec import SweepSpec
+from sweeps.track import launcher
+from sweeps.track.store import store_uri
+
+Observer = Callable[[dict[str, Any], State], None]
+DELIVERY_S = 60.0
+
+
+def execute(
+    spec: SweepSpec,
+    folder: Path,
+    *,
+    address: str | None = None,
+    observe: Observer = lambda record, state: None,
+    at_end: Callable[[Path], Any] = lambda folder: None,
+) -> bool:
+    """Run or go on with the sweep of `spec` in `folder` until every trial has ended.
+
+    Args:
+        spec: checked (see `sweeps.checks`).
+        folder: the sweep's own folder, made if need be.
+        address: a Ray cluster; None starts Ray on this machine.
+        observe: called with each journal record and the state after it.
+        at_end: called with the folder after the last trial, while MLflow can still take artifacts.
+
+    Returns:
+        Whether MLflow has received everything.
+
+    Raises:
+        SweepError: bad surroundings; nothing was started.
+        KeyboardInterrupt: as it came; the journal says "interrupted" and `execute` goes on from it.
+    """
+    with opened(spec, folder) as journal:
+        tracker = launcher.start(folder, store_uri(spec, folder))
+        try:
+            _drive(journal, folder, address, observe)
+            at_end(folder)
+        finally:
+            delivered = tracker.finish(DELIVERY_S)
+    return delivered
+
+
+def _drive(journal: Journal, folder: Path, address: str | None, observe: Observer) -> None:
+    """Start what must be started side by side, then let Tune run to the end."""
+    state = journal.state
+    assert state.spec is not None
+    with ThreadPoolExecutor(1) as pool:
+        data = pool.submit(_load, state.spec)
+        with cluster.connected(address):
+            places = cluster.places(state.spec.resources)
+            from sweeps.driver.conductor import Conductor
+
+            conductor = Conductor(journal, observe)
+            conductor.session("started")
+            try:
+                _fit(conductor, data, folder, places)
+            except BaseException:
+                conductor.session("interrupted")
+                raise
+            conductor.session("finished")
+
+
+def _load(spec: SweepSpec) -> Any:
+    """The images, read while Ray starts."""
+    from sweeps.trial.datasets import load
+
+    data = load(spec.data)
+    need, have = (
+        spec.training.batch_size,
+        round(len(data.train_labels) * (1 - spec.data.validation)),
+    )
+    if have < need:
+        raise PreflightError(
+            f"training.batch_size: an epoch needs at least one batch (batch {need}, "
+            f"{have} training images). Lower batch_size or raise data.limit"
+        )
+    return data
+
+
+def _fit(conductor: Any, data: Future, folder: Path, places: int) -> None:
+    from ray import tune
+
+    from sweeps.driver.adapters import Assignments, Decisions
+    from sweeps.driver.trainable import TrialActor
+
+    resources = conductor.spec.resources
+    scratch = folder / ".tune"
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(places)
+    actor = tune.with_parameters(
+        TrialActor, spec=conductor.spec.model_dump(mode="json"), data=data.result()
+    )
+    requests = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+    tuner = tune.Tuner(
+        tune.with_resources(actor, requests),
+        param_space={"folder": str(folder)},
+        tune_config=tune.TuneConfig(
+            search_alg=Assignments(conductor, places),
+            scheduler=Decisions(conductor),
+            num_samples=-1,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=0),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0),
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

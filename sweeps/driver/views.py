@@ -1,0 +1,177 @@
+"""What a running sweep shows: a live view on a terminal, a line a trial on a pipe, or JSON.
+
+A view is called with each journal record and the state after it; it is a context manager.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from types import TracebackType
+from typing import Any, TextIO
+
+from sweeps.journal import Record, State, Trial
+from sweeps.spec import rungs, trial_count
+from sweeps.text import short_names
+
+
+class PlainView:
+    """One line for each trial that ends."""
+
+    def __init__(self, out: TextIO | None = None):
+        self.out = out or sys.stdout
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def __call__(self, record: Record, state: State) -> None:
+        """Print what the record says, if it is news to a reader."""
+        if record["kind"] == "end":
+            self._print(trial_line(state.trials[record["trial"]], state))
+
+    def _print(self, line: str) -> None:
+        print(line, file=self.out, flush=True)
+
+
+class JsonView(PlainView):
+    """Each record as one JSON line, for programs."""
+
+    def __call__(self, record: Record, state: State) -> None:
+        """Print the record."""
+        self._print(json.dumps(record))
+
+
+class LiveView(PlainView):
+    """Progress, rungs, best so far, time left and the last failure, redrawn in place."""
+
+    def __enter__(self) -> LiveView:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._state: State | None = None
+        self._begun = time.time()
+        self._ended_before = 0
+        console = Console(file=self.out)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._live.__exit__(*exception)
+
+    def __call__(self, record: Record, state: State) -> None:
+        """Take in the state; the view redraws itself."""
+        if self._state is None:
+            self._ended_before = _ended(state)
+        self._state = state
+
+    def _render(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        if self._state is None or self._state.spec is None:
+            return Text(f"starting Ray … {time.time() - self._begun:.0f} s")
+        lines = summary_lines(self._state, self._state.spec and self._seconds_left())
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
+
+    def _seconds_left(self) -> float | None:
+        """From the pace of the trials that ended under this driver; None before the first."""
+        assert self._state is not None and self._state.spec is not None
+        ended = _ended(self._state)
+        here = ended - self._ended_before
+        if not here:
+            return None
+        return (time.time() - self._begun) / here * (trial_count(self._state.spec) - ended)
+
+
+def view(as_json: bool = False, out: TextIO | None = None) -> PlainView:
+    """The view that suits `out` (default: standard output)."""
+    out = out or sys.stdout
+    if as_json:
+        return JsonView(out)
+    return LiveView(out) if out.isatty() else PlainView(out)
+
+
+def trial_line(trial: Trial, state: State) -> str:
+    """`trial  7  pruned  epoch  3  val_accuracy 0.9123  ghost_size=16 …  (8 of 32, best …)`."""
+    assert state.spec is not None and trial.end is not None
+    metric = state.spec.objective.metric
+    value = trial.end["value"]
+    shown = f"{metric} {value:.4f}" if value is not None else trial.end["reason"].splitlines()[0]
+    total = trial_count(state.spec)
+    return (
+        f"trial {trial.number:>3}  {trial.status:<8}  epoch {trial.epoch:>3}  {shown}  "
+        f"{point(trial, state)}  ({_ended(state)} of {total}{_best(state)})"
+    )
+
+
+def summary_lines(state: State, seconds_left: float | None) -> list[str]:
+    """The live view's lines."""
+    assert state.spec is not None
+    total, ended = trial_count(state.spec), _ended(state)
+    running = [t for t in state.trials.values() if not t.end]
+    width = 30
+    bar = "█" * (width * ended // total)
+    left = f"about {duration(seconds_left)} left" if seconds_left is not None else "starting"
+    counts = f"{ended} of {total} trials, {len(running)} running"
+    lines = [f"{state.spec.name}  {bar:░<{width}}  {counts}, {left}"]
+    past = [f"{epoch}: {_reached(state, epoch)}" for epoch in rungs(state.spec)]
+    if past:
+        full = sum(t.status == "finished" for t in state.trials.values())
+        lines.append(f"trials past rung (epoch)  {'  '.join(past)}  in full: {full}")
+    if best := state.best():
+        lines.append(f"best so far{_best(state)}  {point(best, state)}")
+    for trial in running:
+        lines.append(f"trial {trial.number:>3}  epoch {trial.epoch:>3}  {point(trial, state)}")
+    failures = [t for t in state.trials.values() if t.status in ("failed", "diverged")]
+    if failures:
+        last = max(failures, key=lambda t: t.end["n"] if t.end else 0)
+        reason = (last.end or {})["reason"].splitlines()[0]
+        lines.append(f"{len(failures)} failed; last: trial {last.number}: {reason}")
+    return lines
+
+
+def point(trial: Trial, state: State) -> str:
+    """The trial's parameters under short names, and its seed where it is a repeat."""
+    assert state.spec is not None
+    names = short_names(list(trial.params))
+    shown = [f"{names[path]}={_number(value)}" for path, value in trial.params.items()]
+    if trial.seed != state.spec.training.seed:
+        shown.append(f"seed={trial.seed}")
+    return " ".join(shown)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _ended(state: State) -> int:
+    return sum(trial.end is not None for trial in state.trials.values())
+
+
+def _reached(state: State, epoch: int) -> int:
+    return sum(trial.epoch > epoch for trial in state.trials.values())
+
+
+def _best(state: State) -> str:
+    best = state.best()
+    if best is None or state.spec is None:
+        return ""
+    values = best.values(state.spec.objective.metric)
+    return f", best {list(values.values())[-1]:.4f} (trial {best.number})" if values else ""

@@ -1,0 +1,85 @@
+"""The exception tree of the service.
+
+SweepError                  everything that a user can mend; the command line prints it and exits
+├── SpecError               one or more mistakes in a spec, each with its place (exit status 2)
+├── PreflightError          the machine lacks what the spec asks for (exit status 2)
+│   └── DataNotFound        a data set is not where it should be
+├── SweepExists             that name is taken by another spec (exit status 2)
+├── SweepNotFound           no sweep of that name in the storage (exit status 2)
+├── SweepBusy               another driver is running that sweep (exit status 2)
+├── JournalError            the journal is damaged beyond its last line (exit status 3)
+└── CheckpointError         a checkpoint cannot be read
+TrialDiverged               inside a trial: the loss stopped being a finite number
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class SweepError(Exception):
+    """Base of all errors that a user can mend; `exit_status` is what the command line returns."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing wrong in a spec: where, the rule it breaks, the value found, what to do."""
+
+    path: str
+    rule: str
+    value: str = ""
+    remedy: str = ""
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        found = f" (found {self.value})" if self.value else ""
+        remedy = f". {self.remedy}" if self.remedy else ""
+        return f"{place}{self.path}: {self.rule}{found}{remedy}"
+
+
+class SpecError(SweepError):
+    """Every mistake found in one spec, reported at once."""
+
+    def __init__(self, mistakes: list[Mistake], source: str = "spec"):
+        self.mistakes = mistakes
+        self.source = source
+        super().__init__("\n".join(f"{source}: {mistake}" for mistake in mistakes))
+
+
+class PreflightError(SweepError):
+    """The machine, the folder or the cluster lacks something that the spec asks for."""
+
+
+class DataNotFound(PreflightError):
+    """A data set is not where the spec says; the message tells how to get it."""
+
+
+class SweepExists(SweepError):
+    """The name belongs to a sweep with another spec."""
+
+
+class SweepNotFound(SweepError):
+    """There is no sweep of that name in the storage."""
+
+
+class SweepBusy(SweepError):
+    """Another driver holds the sweep."""
+
+
+class JournalError(SweepError):
+    """The journal cannot be read; nothing was changed."""
+
+    exit_status = 3
+
+
+class CheckpointError(SweepError):
+    """A checkpoint is missing, damaged or of another format."""
+
+    exit_status = 3
+
+
+class TrialDiverged(ArithmeticError):
+    """The training loss is not a finite number any more."""

@@ -1,0 +1,167 @@
+"""A YAML file → a `SweepSpec`, with every mistake reported at once at its line.
+
+The reader is PyYAML's safe loader with two changes: `1e-3` is a number, and a key given twice is a
+mistake. Lines are kept by dotted path, so that what pydantic and `checks` find can be placed.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from sweeps.checks import check
+from sweeps.errors import Mistake, SpecError
+from sweeps.spec import Frozen, SweepSpec, section
+from sweeps.text import suggest
+
+Lines = dict[str, int]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's own, except that 1e-3 and 5E4 are floats as in YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def load(path: str | Path) -> SweepSpec:
+    """Read, validate and cross-check one spec.
+
+    Raises:
+        SpecError: all mistakes found, each with its line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        rule = f"the spec cannot be read: {reason}"
+        known = sorted(str(p) for p in Path(__file__).parent.glob("configs/**/*.yaml"))
+        mistake = Mistake(str(path), rule, remedy=f"Ready ones: {', '.join(known)}")
+        raise SpecError([mistake], str(path)) from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str = "spec") -> SweepSpec:
+    """Validate and cross-check the text of one spec; as `load`."""
+    tree, lines = _read_yaml(text, source)
+    tree.setdefault("name", Path(source).stem)
+    spec = validate(tree, source, lines)
+    mistakes = check(spec)
+    if mistakes:
+        raise SpecError([_placed(m, lines) for m in mistakes], source)
+    return spec
+
+
+def validate(tree: Any, source: str = "spec", lines: Lines | None = None) -> SweepSpec:
+    """A plain tree → a spec, pydantic's findings worded as ours.
+
+    Raises:
+        SpecError: all mistakes found.
+    """
+    try:
+        return SweepSpec.model_validate(tree)
+    except ValidationError as error:
+        mistakes = [_worded(found) for found in error.errors()]
+        raise SpecError([_placed(m, lines or {}) for m in mistakes], source) from None
+
+
+def checked_spec(spec: SweepSpec | dict[str, Any] | str | Path) -> SweepSpec:
+    """A spec given in any form (path, plain tree, spec), validated and cross-checked.
+
+    Raises:
+        SpecError: all mistakes found.
+    """
+    if isinstance(spec, str | Path):
+        return load(spec)
+    if isinstance(spec, dict):
+        spec = validate(spec)
+    if mistakes := check(spec):
+        raise SpecError(mistakes)
+    return spec
+
+
+def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], Lines]:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        tree = loader.construct_document(node) if node else {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        line = mark.line + 1 if mark else None
+        raise SpecError([Mistake("YAML", f"not readable: {problem}", line=line)], source) from None
+    finally:
+        loader.dispose()
+    if not isinstance(tree, dict):
+        rule = "a spec is a mapping of sections (data, model, training, space, …)"
+        raise SpecError([Mistake("spec", rule, repr(tree), line=1)], source)
+    lines: Lines = {}
+    twice: list[Mistake] = []
+    if node:
+        _collect(node, "", lines, twice)
+    if twice:
+        raise SpecError(twice, source)
+    return tree, lines
+
+
+def _collect(node: yaml.Node, prefix: str, lines: Lines, twice: list[Mistake]) -> None:
+    """Note the line of every dotted path below `node`, and the keys given twice."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            path = f"{prefix}.{key.value}" if prefix else str(key.value)
+            line = key.start_mark.line + 1
+            if path in seen:
+                twice.append(Mistake(path, "the key stands twice", line=line))
+            seen.add(path)
+            lines[path] = line
+            _collect(value, path, lines, twice)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[f"{prefix}.{index}"] = item.start_mark.line + 1
+            _collect(item, f"{prefix}.{index}", lines, twice)
+
+
+def _placed(mistake: Mistake, lines: Lines) -> Mistake:
+    """The mistake with the line of its path, or of the nearest path above it."""
+    path = mistake.path
+    while path and path not in lines:
+        path = path.rpartition(".")[0]
+    return Mistake(
+        mistake.path, mistake.rule, mistake.value, mistake.remedy, lines.get(path) if path else None
+    )
+
+
+def _worded(found: ErrorDetails) -> Mistake:
+    """Pydantic's finding in our words: rule, value, remedy."""
+    location = [str(part) for part in found["loc"]]
+    path = ".".join(location) or "spec"
+    if found["type"] == "extra_forbidden":
+        known = _fields_at(location[:-1])
+        return Mistake(path, "unknown field", remedy=suggest(location[-1], known))
+    if found["type"] == "missing":
+        return Mistake(path, "is missing", remedy="Give it a value")
+    rule = found["msg"].removeprefix("Value error, ")
+    rule, _, remedy = rule.partition(". ")
+    value = "" if found["type"] == "value_error" else repr(found["input"])
+    return Mistake(path, rule[:1].lower() + rule[1:], value, remedy)
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    """Field names of the section at that place of the spec."""
+    model: type[Frozen] | None = SweepSpec
+    for part in location:
+        if model is None or part not in model.model_fields:
+            return []
+        model = section(model.model_fields[part].annotation)
+    return list(model.model_fields) if model else []

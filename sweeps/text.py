@@ -1,0 +1,25 @@
+"""Small words shared by messages."""
+
+from __future__ import annotations
+
+import difflib
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """`Did you mean …? Known: …`, shortened to the nearest when the list is long."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    if len(known) > 40:
+        known = [*close[1:], f"… ({len(known)} in all)"]
+    return f"{hint}Known: {', '.join(known)}" if known else hint.strip()
+
+
+def short_names(paths: list[str]) -> dict[str, str]:
+    """Each dotted path's shortest ending that no other path of the list shares."""
+    short = {}
+    for path in paths:
+        parts = path.split(".")
+        endings = (".".join(parts[-n:]) for n in range(1, len(parts) + 1))
+        others = [p for p in paths if p != path]
+        short[path] = next(e for e in endings if not any(f".{o}".endswith(f".{e}") for o in others))
+    return short
