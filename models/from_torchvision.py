@@ -49,7 +49,7 @@ def from_torchvision(
     Args:
         name: as torchvision.models.list_models names it, such as `resnet50`.
         in_channels: 1 or 3.
-        image_size: height and width; passed on to vision transformers, which are built for a size.
+        image_size: height and width; passed on to ViT and MaxViT, which are built for a size.
         classes: length of the output.
         norm: PLAIN, which means as built, but for its noise.
         options: further keywords of torchvision's function, such as `dropout`.
@@ -69,6 +69,8 @@ def from_torchvision(
     ours = {"weights": None, "num_classes": classes, **_ONE_OUTPUT.get(name, {})}
     if name.startswith("vit_"):
         ours["image_size"] = image_size
+    if name.startswith("maxvit_"):
+        ours["input_size"] = (image_size, image_size)
     model = _build(name, ours, options)
     _require_output(label, model, image_size, classes)
     add_noise_as_built(label, model, norm.noise)

@@ -131,7 +131,7 @@ def _group(config: NormConfig, channels: int, dims: Dims) -> nn.Module:
     return _noise_after(nn.GroupNorm(config.groups, channels, eps=config.eps), config.noise)
 
 
-def _none(config: NormConfig, channels: int, dims: Dims) -> nn.Module:  # noqa: ARG001
+def _none(config: NormConfig, channels: int, dims: Dims) -> nn.Module:
     return nn.Identity() if config.noise is None else _noise(config.noise)
 
 

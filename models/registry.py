@@ -47,7 +47,7 @@ def create(
     """
     require_count("in_channels", in_channels, 1, "grey images have 1, colour images 3")
     require_count("image_size", image_size, 1, "it is the height and width of an image")
-    require_count("classes", classes, 2, "there is nothing to tell apart")
+    require_count("classes", classes, 2, "a single class leaves nothing to learn")
     images = {"in_channels": in_channels, "image_size": image_size, "classes": classes}
     origin, colon, rest = name.partition(":")
     if not colon:
@@ -130,5 +130,5 @@ def _require_options(
 
 
 def _require_image(name: str, image_size: int, least: int) -> None:
-    remedy = f"{name} halves the map until nothing is left of it: enlarge the images or take mlp"
+    remedy = f"the stages of {name} halve the map: enlarge the images, or take mlp"
     require_count("image_size", image_size, least, remedy)

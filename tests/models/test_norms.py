@@ -75,45 +75,52 @@ def test_noise_differs_between_two_training_passes(kind, dims):
     assert (noisy(x) - noisy(x)).abs().max() > 0.01
 
 
+def set_affine(norm):
+    """Give a gain and bias that do not commute with noise of a large eps."""
+    for name, value in norm.named_parameters():
+        start = 0.2 if name.endswith("weight") else -1.0
+        value.data = torch.linspace(start, start + 2, value.numel())
+    return norm
+
+
 @pytest.mark.parametrize("dims", [1, 2])
-@pytest.mark.parametrize("kind", ["batch", "ghost_batch", "layer", "group"])
-@pytest.mark.parametrize("noise", [NOISE, NoiseConfig(ghost_size=4, scale=False)])
-def test_bias_stands_after_the_noise_only_in_batch_norms(kind, noise, dims):
-    """Ghost statistics move a layer norm's bias as little as a batch norm's: not at all."""
-    torch.manual_seed(1)
-    noisy = site(dims, config(kind, noise))
-    parameters = dict(noisy.named_parameters())
-    weight = next(value for name, value in parameters.items() if name.endswith("weight"))
-    bias = next(value for name, value in parameters.items() if name.endswith("bias"))
-    assert len(parameters) == 2
-    with torch.no_grad():
-        weight.zero_()
-        bias.fill_(7.0)
-    torch.testing.assert_close(noisy(example(dims)), torch.full_like(example(dims), 7.0))
-
-
-def noisy_output(norm, x):
-    torch.manual_seed(5)
-    return norm2d(norm, 6)(x)
-
-
-def test_batch_norm_noise_is_norm_then_noise_then_affine():
-    x = example(2)
+@pytest.mark.parametrize("switches", [{}, {"shift": False}, {"scale": False}])
+@pytest.mark.parametrize("kind", ["batch", "ghost_batch"])
+def test_noise_of_batch_norms_stands_before_gain_and_bias(kind, switches, dims):
+    x = example(dims)
+    noisy = set_affine(
+        site(dims, config(kind, NoiseConfig(ghost_size=4, strength=0.7, eps=0.5, **switches)))
+    )
     torch.manual_seed(5)
     ghosts = gni.functional.draw_ghosts(8, 4)
-    plain = gni.functional.ghost_noise(nn.BatchNorm2d(6)(x), ghosts, 0.7)
-    noise = NoiseConfig(ghost_size=4, strength=0.7)
-    torch.testing.assert_close(noisy_output(config("batch", noise), x), plain)
+    bare = site(dims, config(kind))(x)
+    noise = gni.functional.ghost_noise(bare, ghosts, 0.7, eps=0.5, **switches)
+    weight, bias = (value.view(-1, *[1] * (2 * dims - 2)) for value in noisy.parameters())
+    torch.manual_seed(5)
+    torch.testing.assert_close(noisy(x), weight * noise + bias)
 
 
-@pytest.mark.parametrize("switches", [{"shift": False}, {"scale": False}])
-def test_batch_norm_noise_obeys_its_switches(switches):
-    x = example(2)
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("switches", [{}, {"shift": False}, {"scale": False}])
+@pytest.mark.parametrize("kind", ["layer", "group", "none"])
+def test_noise_of_other_norms_stands_after_gain_and_bias(kind, switches, dims):
+    x = example(dims)
+    noisy = set_affine(
+        site(dims, config(kind, NoiseConfig(ghost_size=4, strength=0.7, eps=0.5, **switches)))
+    )
     torch.manual_seed(5)
     ghosts = gni.functional.draw_ghosts(8, 4)
-    plain = gni.functional.ghost_noise(nn.BatchNorm2d(6)(x), ghosts, **switches)
-    noise = NoiseConfig(ghost_size=4, **switches)
-    torch.testing.assert_close(noisy_output(config("batch", noise), x), plain)
+    whole = set_affine(site(dims, config(kind)))(x)
+    torch.manual_seed(5)
+    expected = gni.functional.ghost_noise(whole, ghosts, 0.7, eps=0.5, **switches)
+    torch.testing.assert_close(noisy(x), expected)
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize("kind", ["batch", "layer", "group", "none"])
+def test_noise_leaves_the_names_in_a_checkpoint(kind, dims):
+    noisy, plain = site(dims, config(kind, NOISE)), site(dims, config(kind))
+    assert list(noisy.state_dict()) == list(plain.state_dict())
 
 
 def test_layer_norm_on_maps_spans_channels_and_space():

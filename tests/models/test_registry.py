@@ -30,14 +30,6 @@ EVERY_NORM = [
 ]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def small(name, norm=NORMS["batch"], *, seed=0, in_channels=1):
     torch.manual_seed(seed)
     images = {"in_channels": in_channels, "image_size": 8, "classes": 3}
