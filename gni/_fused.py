@@ -7,7 +7,7 @@ passes is `x` and its two moments.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from gni._moments import Moments, instance_moments, reduced_dims, spread
 
 
+@runtime_checkable
 class Rule(Protocol):
     """Coefficients (a, b), both (B, C), from instance moments and the affine parameters."""
 
@@ -120,3 +121,12 @@ def normalise(
     moments = instance_moments(x)
     z = _apply(x, *rule(*moments, weight, bias))
     return z, Moments(moments.mean.detach(), moments.var.detach())
+
+
+def affine(
+    scale_bc: Tensor, offset_bc: Tensor, weight_c: Tensor | None, bias_c: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Follow `scale·x + offset` by the gain and bias of the layer."""
+    if weight_c is not None:
+        scale_bc, offset_bc = scale_bc * weight_c, offset_bc * weight_c
+    return scale_bc, offset_bc if bias_c is None else offset_bc + bias_c

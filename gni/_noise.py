@@ -3,11 +3,13 @@
 Legend: B batch, C channels, N ghost size, delta the shift and rho the scale of the noise.
 """
 
+from typing import Literal, get_args
+
 import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from gni._checks import check_batch, check_ghost_size, check_strength
+from gni._checks import check_batch, check_ghost_size, check_group_size, check_strength
 from gni._moments import (
     Ghosts,
     batch_moments,
@@ -18,6 +20,7 @@ from gni._moments import (
 )
 
 Strength = float | int | Float[Tensor, ""]
+Sampling = Literal["replacement", "groups", "shuffled"]
 
 
 def draw_ghosts(
@@ -45,6 +48,63 @@ def draw_ghosts(
         return torch.randint(batch, shape, device=device)
     ghosts = torch.randint(batch, shape, generator=generator, device=generator.device)
     return ghosts if device is None else ghosts.to(device, non_blocking=True)
+
+
+def draw_groups(
+    batch: int,
+    ghost_size: int,
+    *,
+    shuffle: bool = True,
+    generator: Generator | None = None,
+    device: torch.device | str | None = None,
+) -> Int[Tensor, "B N"]:
+    """Cut the batch into groups of `ghost_size`; each sample's ghost is its own group.
+
+    The older form of the noise, without replacement. In the paper's code its shuffle option applies
+    the statistics of permuted groups to samples that are not permuted; here a sample is always a
+    member of the group whose noise it gets.
+
+    Args:
+        batch: B.
+        ghost_size: N, a divisor of B.
+        shuffle: False takes consecutive groups and draws nothing.
+        generator: see `draw_ghosts`.
+        device: of the result.
+
+    Raises:
+        ValueError: a batch below 2, a ghost size that does not divide it.
+    """
+    check_batch(batch)
+    check_group_size(batch, check_ghost_size(ghost_size))
+    place = device if generator is None else generator.device
+    order = torch.arange(batch, device=place)
+    if shuffle:
+        order = torch.randperm(batch, generator=generator, device=place)
+    groups = order.view(-1, ghost_size)
+    rank = torch.argsort(order) // ghost_size
+    ghosts = groups[rank]
+    return ghosts if device is None else ghosts.to(device, non_blocking=True)
+
+
+def draw_by(
+    sampling: Sampling,
+    batch: int,
+    ghost_size: int,
+    *,
+    generator: Generator | None,
+    device: torch.device,
+) -> Int[Tensor, "B N"]:
+    """Draw with replacement, or take consecutive or shuffled groups."""
+    if sampling == "replacement":
+        return draw_ghosts(batch, ghost_size, generator=generator, device=device)
+    shuffle = sampling == "shuffled"
+    return draw_groups(batch, ghost_size, shuffle=shuffle, generator=generator, device=device)
+
+
+def check_sampling(sampling: str) -> None:
+    """Raise ValueError unless the name is known."""
+    if sampling not in get_args(Sampling):
+        raise ValueError(f"sampling must be one of {get_args(Sampling)}, got {sampling!r}")
 
 
 def check_ghosts(x: Tensor, ghosts: Tensor, channel_dim: int) -> None:

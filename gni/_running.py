@@ -1,9 +1,12 @@
-"""What the layers with BatchNorm's parameters, buffers and eval mode share."""
+"""Running statistics, and what the layers with BatchNorm's parameters and buffers share."""
 
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from gni._moments import Moments
 
 
 class RunningNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPrivateUsage]
@@ -38,3 +41,26 @@ class RunningNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPri
         if self.momentum is None:
             return 1.0 / float(self.num_batches_tracked)
         return self.momentum
+
+
+def update_running(
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    moments: Moments,
+    count: int,
+    momentum: float,
+) -> None:
+    """Move running statistics towards (G, C) moments of `count` values each, group by group.
+
+    With G groups the old value keeps the weight (1 - momentum)^G. The variance is made unbiased.
+    """
+    if running_mean is None or running_var is None:
+        return
+    with torch.no_grad():
+        groups = moments.mean.shape[0]
+        keep = 1 - momentum
+        powers = torch.arange(groups - 1, -1, -1, device=moments.mean.device)
+        weights = momentum * keep ** powers.to(moments.mean.dtype)
+        unbiased = moments.var * (count / (count - 1))
+        for running, new in ((running_mean, moments.mean), (running_var, unbiased)):
+            running.mul_(keep**groups).add_((weights @ new).to(running.dtype))

@@ -1,4 +1,4 @@
-"""What all modules that draw ghosts share: size, strength, generator, a held draw."""
+"""What modules that draw noise share: generator, size, strength, a held draw."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -9,39 +9,60 @@ from torch import Generator, Tensor, nn
 
 from gni._checks import check_ghost_size, check_strength
 from gni._moments import Ghosts, ghost_weights
-from gni._noise import Strength, draw_ghosts
+from gni._noise import Sampling, Strength, draw_by
 
 
-class NoiseSite(nn.Module):
-    """A place in a model where ghost noise enters.
+class Drawn(nn.Module):
+    """A module that draws random numbers in training.
 
     Attributes:
-        ghost_size: N, samples drawn for each sample.
+        generator: source of the draws; None means torch's default generator of the input's device.
+            It belongs to the training run, not to the module: copies and pickles are made without
+            it. torch.compile needs None (or a held draw, see `GhostSite`).
+    """
+
+    generator: Generator | None = None
+
+    def source(self) -> Generator | None:
+        """Return the generator to draw from."""
+        if self.generator is not None and torch.compiler.is_compiling():
+            raise ValueError(
+                "torch.compile cannot draw from an explicit generator; "
+                "set_generator(model, None), or hold_ghosts(model, batch) before each step"
+            )
+        return self.generator
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the generator out of copies and pickles."""
+        return {name: value for name, value in self.__dict__.items() if name != "generator"}
+
+
+class NoiseSite(Drawn):
+    """A module whose noise has a size and a strength.
+
+    Attributes:
+        ghost_size: N.
         strength: s, a 0-dim float32 buffer that is no part of the state_dict. Assigning a number
             fills it in place, so neither a compiled nor a captured step has to be made anew.
             Strength 0 draws all the same: arms that differ in strength stay paired.
-        generator: source of the draws; None means torch's default generator of the input's device.
-            It belongs to the training run, not to the module: copies and pickles are made without
-            it. torch.compile needs None or a held draw (`hold_ghosts`).
-        ghosts: a held draw, or None to draw anew in every training forward.
     """
 
-    ghost_size: int
+    ghost_size: float | int
     strength: Float[Tensor, ""]
-    ghosts: Tensor | None
-    generator: Generator | None
 
     def init_noise(
-        self, ghost_size: int, strength: Strength, device: torch.device | None = None
+        self, ghost_size: float | int, strength: Strength, device: torch.device | None = None
     ) -> None:
-        """Give a constructed module its noise."""
-        self.ghost_size = check_ghost_size(ghost_size)
-        self.generator = None
+        """Give a constructed module its size and strength."""
         check_strength(strength)
+        self.ghost_size = ghost_size
         self._asked_strength = float(strength)
         value = torch.tensor(self._asked_strength, dtype=torch.float32, device=device)
         self.register_buffer("strength", value, persistent=False)
-        self.register_buffer("ghosts", None, persistent=False)
+
+    def checked_size(self, value: object) -> int | float:
+        """Return a ghost size, or raise ValueError."""
+        return check_ghost_size(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Fill the strength in place, check the ghost size."""
@@ -51,19 +72,59 @@ class NoiseSite(nn.Module):
             self.strength.fill_(value)
             return
         if name == "ghost_size":
-            value = check_ghost_size(value)
+            value = self.checked_size(value)
         super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Move the strength with the module, as float32: .half() would round it."""
+        strength = self.strength
+        cast(Any, super())._apply(fn, recurse)
+        device = self.strength.device
+        if strength.is_meta:
+            strength = torch.full((), self._asked_strength, device=device)
+        self._buffers["strength"] = strength.to(device)
+        return self
+
+    def noise_repr(self) -> str:
+        """Return the noise settings for extra_repr."""
+        value = self._asked_strength if self.strength.is_meta else float(self.strength)
+        return f"ghost_size={self.ghost_size}, strength={value:g}"
+
+
+class GhostSite(NoiseSite):
+    """A module whose noise comes from samples of the batch.
+
+    Attributes:
+        sampling: how a ghost is drawn, see `GhostNoise`.
+        ghosts: a held draw, or None to draw anew in every training forward.
+    """
+
+    sampling: Sampling
+    ghosts: Tensor | None
+
+    def init_ghosts(
+        self,
+        ghost_size: int,
+        strength: Strength,
+        sampling: Sampling,
+        device: torch.device | None = None,
+    ) -> None:
+        """Give a constructed module its noise."""
+        self.init_noise(ghost_size, strength, device)
+        self.sampling = sampling
+        self.register_buffer("ghosts", None, persistent=False)
+
+    def size(self) -> int:
+        """Return the ghost size, a whole number here."""
+        return int(self.ghost_size)
 
     def draw(self, x: Tensor) -> Ghosts:
         """Return the held draw, or draw for the batch `x`."""
         if self.ghosts is not None:
             return self.ghosts
-        if torch.compiler.is_compiling() and self.generator is not None:
-            raise ValueError(
-                "torch.compile cannot draw from an explicit generator; "
-                "set_generator(model, None), or hold_ghosts(model, batch) before each step"
-            )
-        return draw_ghosts(x.shape[0], self.ghost_size, generator=self.generator, device=x.device)
+        return draw_by(
+            self.sampling, x.shape[0], self.size(), generator=self.source(), device=x.device
+        )
 
     def hold(self, batch: int | None, *, as_weights: bool = False) -> None:
         """Draw for a batch size now and hold it for the next forwards; None lets go."""
@@ -71,7 +132,7 @@ class NoiseSite(nn.Module):
             self.ghosts = None
             return
         device = self.strength.device
-        new = draw_ghosts(batch, self.ghost_size, generator=self.generator, device=device)
+        new = draw_by(self.sampling, batch, self.size(), generator=self.generator, device=device)
         new = ghost_weights(new) if as_weights else new
         old = self.ghosts
         if old is not None and (old.shape, old.dtype) == (new.shape, new.dtype):
@@ -80,22 +141,9 @@ class NoiseSite(nn.Module):
             self.ghosts = new
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Move the noise with the module but keep its dtypes: .half() would round the strength."""
-        strength, ghosts = self.strength, self.ghosts
-        cast(Any, super())._apply(fn, recurse)
-        device = self.strength.device
-        if strength.is_meta:
-            strength = torch.full((), self._asked_strength, device=device)
-        self._buffers["strength"] = strength.to(device)
+        """Move a held draw with the module, in its own dtype."""
+        ghosts = self.ghosts
+        super()._apply(fn, recurse)
         if ghosts is not None:
-            self._buffers["ghosts"] = None if ghosts.is_meta else ghosts.to(device)
+            self._buffers["ghosts"] = None if ghosts.is_meta else ghosts.to(self.strength.device)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the generator out of copies and pickles."""
-        return {**self.__dict__, "generator": None}
-
-    def noise_repr(self) -> str:
-        """Return the noise settings for extra_repr."""
-        value = f"{self._asked_strength if self.strength.is_meta else float(self.strength):g}"
-        return f"ghost_size={self.ghost_size}, strength={value}"

@@ -1,42 +1,26 @@
 """Put ghost noise into an existing model, change it while it trains, take it out again."""
 
-import re
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Literal, cast
 
 from torch import Generator, Tensor, nn
 
 from gni._checks import check_ghost_size, check_strength
 from gni._noise import Strength
-from gni._site import NoiseSite
-from gni.layers import (
-    GhostNoise,
-    GhostNoiseBatchNorm1d,
-    GhostNoiseBatchNorm2d,
-    GhostNoiseBatchNorm3d,
+from gni._site import Drawn, GhostSite, NoiseSite
+from gni._swap import (
+    GROUPED,
+    Where,
+    add_one,
+    check_place,
+    check_replaceable,
+    choose,
+    is_batch_norm,
+    is_noise_place,
+    modules_of,
+    remove_one,
+    replace_one,
+    restore_one,
 )
-
-Where = str | Callable[[str, nn.Module], bool] | None
-
-_BatchNorm = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
-_NOISY: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: GhostNoiseBatchNorm1d,
-    nn.BatchNorm2d: GhostNoiseBatchNorm2d,
-    nn.BatchNorm3d: GhostNoiseBatchNorm3d,
-}
-_PLAIN = "_class_without_noise"
-_AFTER = "ghost_noise"
-_ADDED = ("ghost_size", "generator", "_asked_strength", "noise_eps", "shift", "scale")
-
-
-def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return every module of a model with its name, each once."""
-    return list(cast(Iterator[tuple[str, nn.Module]], model.named_modules()))
-
-
-def noise_sites(model: nn.Module) -> Iterator[NoiseSite]:
-    """Iterate over the modules of `model` that make ghost noise."""
-    return (module for module in model.modules() if isinstance(module, NoiseSite))
 
 
 def add_ghost_noise(
@@ -65,11 +49,11 @@ def add_ghost_noise(
     """
     check_ghost_size(ghost_size)
     check_strength(strength)
-    chosen = [(n, m) for n, m in named_modules(model) if _is_site(m) and _chosen(where, n, m)]
+    chosen = choose(model, is_noise_place, where)
     for name, module in chosen:
-        _check_possible(name, module)
+        check_place(name, module)
     for _, module in chosen:
-        _add_one(module, ghost_size, strength)
+        add_one(module, ghost_size, strength)
     return len(chosen)
 
 
@@ -89,7 +73,7 @@ def set_ghost_noise(
         check_ghost_size(ghost_size)
     if strength is not None:
         check_strength(strength)
-    sites = list(noise_sites(model))
+    sites = modules_of(model, NoiseSite)
     for site in sites:
         if ghost_size is not None:
             site.ghost_size = ghost_size
@@ -103,18 +87,48 @@ def remove_ghost_noise(model: nn.Module) -> int:
 
     Noise layers that the model was built with stay.
     """
-    count = 0
-    for module in list(model.modules()):
-        plain = module.__dict__.pop(_PLAIN, None)
-        if plain is not None:
-            _take_out_between(module, plain)
-            count += 1
-        elif _after_hooks(module):
-            for key in _after_hooks(module):
-                del _forward_hooks(module)[key]
-            delattr(module, _AFTER)
-            count += 1
-    return count
+    return sum(remove_one(module) for module in list(model.modules()))
+
+
+def replace_batchnorm(
+    model: nn.Module,
+    ghost_size: int,
+    *,
+    kind: Literal["ghost", "exclusive", "eval"] = "ghost",
+    where: Where = None,
+) -> int:
+    """Turn the batch norms of a model into ghost batch norms (or exclusive ones, or EvalNorm).
+
+    In place: modules, parameters and buffers stay the objects they were. Those that are of that
+    kind already get the new ghost size.
+
+    Args:
+        model: any torch model; the layer itself will do.
+        ghost_size: N.
+        kind: which norm.
+        where: as in `add_ghost_noise`.
+
+    Returns:
+        The number of batch norms that are now of that kind and ghost size.
+
+    Raises:
+        ValueError: a bad ghost size, an unknown kind, or a batch norm with a forward of its own
+            among the chosen (nothing is changed then).
+    """
+    if kind not in GROUPED:
+        raise ValueError(f"kind must be one of {tuple(GROUPED)}, got {kind!r}")
+    check_ghost_size(ghost_size, 2 if kind == "exclusive" else 1)
+    chosen = choose(model, is_batch_norm, where)
+    for name, module in chosen:
+        check_replaceable(name, module, kind)
+    for _, module in chosen:
+        replace_one(module, ghost_size, kind)
+    return len(chosen)
+
+
+def restore_batchnorm(model: nn.Module) -> int:
+    """Undo `replace_batchnorm`; return how many were changed."""
+    return sum(restore_one(module) for module in list(model.modules()))
 
 
 def set_generator(model: nn.Module, generator: Generator | None) -> int:
@@ -123,7 +137,7 @@ def set_generator(model: nn.Module, generator: Generator | None) -> int:
     Sites draw in the order in which they run. Copies and pickles of the model have no generator.
     Returns the number of sites.
     """
-    sites = list(noise_sites(model))
+    sites = modules_of(model, Drawn)
     for site in sites:
         site.generator = generator
     return len(sites)
@@ -136,78 +150,7 @@ def hold_ghosts(model: nn.Module, batch: int | None, *, as_weights: bool = False
     new draw is copied over the old. As weights (`ghost_weights`) even the ghost size may change
     between calls. `batch=None` goes back to drawing in the forward. Returns the number of sites.
     """
-    sites = list(noise_sites(model))
+    sites = modules_of(model, GhostSite)
     for site in sites:
         site.hold(batch, as_weights=as_weights)
     return len(sites)
-
-
-def _is_site(module: nn.Module) -> bool:
-    if isinstance(module, GhostNoise):
-        return False
-    return isinstance(module, (_BatchNorm, nn.LayerNorm, nn.GroupNorm))
-
-
-def _chosen(where: Where, name: str, module: nn.Module) -> bool:
-    if where is None:
-        return True
-    if callable(where):
-        return where(name, module)
-    return re.search(where, name) is not None
-
-
-def _check_possible(name: str, module: nn.Module) -> None:
-    known = (NoiseSite, *_NOISY)
-    if not isinstance(module, _BatchNorm) or isinstance(module, NoiseSite):
-        return
-    if not isinstance(module, known) or type(module).forward is not _BatchNorm.forward:
-        raise ValueError(
-            "noise goes between the normalisation and the affine of a BatchNorm1d, 2d or 3d that "
-            f"keeps torch's forward, got {type(module).__name__} at {name!r}; leave it out with "
-            "where=, or build it with affine=False and a GhostNoise after it"
-        )
-
-
-def _add_one(module: nn.Module, ghost_size: int, strength: Strength) -> None:
-    site = getattr(module, _AFTER) if _after_hooks(module) else module
-    if isinstance(site, NoiseSite):
-        site.ghost_size = ghost_size
-        site.strength = cast(Tensor, strength)
-    elif isinstance(module, _BatchNorm):
-        plain = type(module)
-        noisy = next(noisy for base, noisy in _NOISY.items() if isinstance(module, base))
-        cast(nn.Module, module).__class__ = noisy
-        setattr(module, _PLAIN, plain)
-        cast(GhostNoiseBatchNorm1d, module).init_noise_between(ghost_size, strength)
-    else:
-        noise = GhostNoise(ghost_size, strength, channel_dim=_channel_dim(module))
-        module.add_module(_AFTER, noise.to(next(module.parameters(), noise.strength).device))
-        module.train(module.training)
-        module.register_forward_hook(_noise_after)
-
-
-def _channel_dim(module: nn.Module) -> int:
-    """Channels are last after a LayerNorm, save for those that permute, named ...2d by custom."""
-    if isinstance(module, nn.LayerNorm) and not type(module).__name__.endswith("2d"):
-        return -len(module.normalized_shape)
-    return 1
-
-
-def _noise_after(module: nn.Module, _: Any, output: Tensor) -> Tensor:
-    return getattr(module, _AFTER)(output)
-
-
-def _forward_hooks(module: nn.Module) -> dict[int, Callable[..., Any]]:
-    return cast(Any, module)._forward_hooks
-
-
-def _after_hooks(module: nn.Module) -> list[int]:
-    return [key for key, hook in _forward_hooks(module).items() if hook is _noise_after]
-
-
-def _take_out_between(module: nn.Module, plain: type[nn.Module]) -> None:
-    for name in _ADDED:
-        module.__dict__.pop(name, None)
-    for name in ("strength", "ghosts"):
-        delattr(module, name)
-    module.__class__ = plain
