@@ -154,8 +154,10 @@ class Journal:
         self.state.apply(record)
         return record
 
-    def close(self) -> None:
-        """Close the file; the journal stays as it is."""
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
 

@@ -54,12 +54,9 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise SweepBusy(f"{folder.name} is being run by another driver ({folder})") from None
-        journal = Journal(folder)
-        try:
+        with Journal(folder) as journal:
             _claim(journal, spec, folder)
             yield journal
-        finally:
-            journal.close()
 
 
 def _claim(journal: Journal, spec: SweepSpec, folder: Path) -> None:

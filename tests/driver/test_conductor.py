@@ -1,0 +1,176 @@
+"""The conductor decides and remembers: a new one on an old journal goes on where it stopped."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from sweeps.driver.conductor import Assignment, Conductor
+from sweeps.driver.folder import opened
+from sweeps.driver.stopping import Stopping
+from sweeps.errors import PreflightError, SweepBusy, SweepExists
+from sweeps.journal import read
+from sweeps.spec import SweepSpec
+
+SPACE = {
+    "model.noise.strength": {"uniform": [0, 2]},
+    "training.optimizer.lr": {"loguniform": [0.01, 1]},
+}
+
+
+def spec(**fields) -> SweepSpec:
+    base = {"name": "s", "space": SPACE, "training": {"epochs": 9}, "search": {"trials": 12}}
+    return SweepSpec.model_validate(base | fields)
+
+
+def accuracy(assignment: Assignment, epoch: int) -> float:
+    """A made learning curve: a pure function of the point, as a real trial's would be."""
+    return 1 - abs(assignment.params["model.noise.strength"] - 0.7) / 2 - 0.5 / epoch
+
+
+def train(conductor: Conductor, assignment: Assignment, upto: int = 99) -> bool:
+    """Report epochs from the known one on; True when the trial is over."""
+    for epoch in range(assignment.known_epoch + 1, upto + 1):
+        if conductor.result(assignment.trial, epoch, {"val_accuracy": accuracy(assignment, epoch)}):
+            return True
+    return False
+
+
+def drive(conductor: Conductor) -> None:
+    while assignment := conductor.next():
+        train(conductor, assignment)
+
+
+def story(folder) -> list:
+    """What was decided, without times and attempts."""
+    state = read(folder)
+    return [
+        (
+            t.params,
+            t.seed,
+            t.end and (t.end["status"], t.end["epoch"], t.end["value"]),
+            [(r["epoch"], r["metrics"], r["decision"], r["rung"]) for r in t.results],
+        )
+        for t in state.trials.values()
+    ]
+
+
+def test_a_sweep_runs_through(tmp_path) -> None:
+    with opened(spec(), tmp_path / "s") as journal:
+        drive(Conductor(journal))
+    state = read(tmp_path / "s")
+    statuses = [t.status for t in state.trials.values()]
+    assert len(statuses) == 12 and set(statuses) == {"finished", "pruned"}
+    for trial in state.trials.values():
+        assert trial.epoch == (9 if trial.status == "finished" else trial.results[-1]["rung"])
+        assert [r["epoch"] for r in trial.results] == list(range(1, trial.epoch + 1))
+    best = state.best()
+    assert best and best.end["value"] == max(
+        t.end["value"] for t in state.trials.values() if t.status == "finished"
+    )
+
+
+@pytest.mark.parametrize("stop_at", range(1, 60, 4))
+def test_stopped_after_any_record_it_goes_on_the_same(tmp_path, stop_at) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(record, state) -> None:
+        if record["n"] == stop_at:
+            raise Killed
+
+    with opened(spec(), tmp_path / "through") as journal:
+        drive(Conductor(journal))
+    with pytest.raises(Killed), opened(spec(), tmp_path / "broken") as journal:
+        drive(Conductor(journal, kill))
+    with opened(spec(), tmp_path / "broken") as journal:
+        drive(Conductor(journal))
+    assert story(tmp_path / "broken") == story(tmp_path / "through")
+
+
+def test_epochs_that_the_journal_knows_are_not_taken_twice(tmp_path) -> None:
+    with opened(spec(), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        one = conductor.next()
+        assert one and not train(conductor, one, upto=4)
+        records = journal.state.records
+        assert not conductor.result(one.trial, 3, {"val_accuracy": 0.0})
+        assert journal.state.records == records
+
+
+def test_a_lost_worker_is_tried_again_from_the_known_epoch_then_given_up(tmp_path) -> None:
+    with opened(spec(resources={"max_attempts": 2}), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        one = conductor.next()
+        assert one
+        train(conductor, one, upto=2)
+        conductor.lost(one.trial, {"type": "ActorDied", "message": "killed"})
+        again = conductor.next()
+        assert again == Assignment(one.trial, 2, one.params, one.seed, 2)
+        conductor.lost(one.trial, {"type": "ActorDied", "message": "killed"})
+        trial = journal.state.trials[one.trial]
+        assert trial.status == "failed"
+        assert trial.end["reason"] == "its worker died 2 times; last: killed"
+        assert conductor.next().trial == 1
+
+
+def test_divergence_and_a_missing_objective_are_told_apart(tmp_path) -> None:
+    with opened(spec(), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        for metrics in ({"val_accuracy": math.nan}, {"loss": 1.0}):
+            assert conductor.result(conductor.next().trial, 1, metrics)
+        first, second = journal.state.trials.values()
+        assert (first.status, second.status) == ("diverged", "failed")
+        assert second.end["reason"] == "the objective val_accuracy is missing at epoch 1"
+
+
+def test_other_metrics_may_be_infinite(tmp_path) -> None:
+    with opened(spec(), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        conductor.result(conductor.next().trial, 1, {"val_accuracy": 0.5, "val_loss": math.inf})
+        assert journal.state.trials[0].results[0]["metrics"] == {
+            "val_accuracy": 0.5,
+            "val_loss": None,
+        }
+
+
+def test_asha_records_an_epoch_told_twice_once() -> None:
+    curve = [(n, 1, n / 10) for n in range(9)]
+    once, twice = Stopping(spec()), Stopping(spec())
+    told = [once.stops(*point) for point in curve]
+    assert told == [twice.stops(*point) for point in curve]
+    for point in curve:
+        twice.stops(*point)
+    assert once.stops(99, 1, 0.55) == twice.stops(99, 1, 0.55)
+    assert once.stops(98, 1, 0.51) == twice.stops(98, 1, 0.51)
+
+
+def test_without_asha_nothing_stops(tmp_path) -> None:
+    with opened(spec(stopping={"name": "none"}), tmp_path / "s") as journal:
+        drive(Conductor(journal))
+        assert {t.status for t in journal.state.trials.values()} == {"finished"}
+
+
+def test_a_name_taken_by_another_spec_is_refused_and_nothing_changed(tmp_path) -> None:
+    with opened(spec(), tmp_path / "s"):
+        pass
+    before = (tmp_path / "s" / "journal.jsonl").read_bytes()
+    other = spec(training={"epochs": 10})
+    with pytest.raises(SweepExists, match="training.epochs: 9 there, 10 here"):
+        with opened(other, tmp_path / "s"):
+            pass
+    assert (tmp_path / "s" / "journal.jsonl").read_bytes() == before
+
+
+def test_two_drivers_do_not_share_a_sweep(tmp_path) -> None:
+    with opened(spec(), tmp_path / "s"), pytest.raises(SweepBusy, match="another driver"):
+        with opened(spec(), tmp_path / "s"):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PreflightError, match="cannot be written"):
+        with opened(spec(), tmp_path / "file" / "s"):
+            pass

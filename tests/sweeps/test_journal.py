@@ -1,0 +1,83 @@
+"""The journal: numbered, torn only at its end, and the same state however it is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeps.errors import JournalError, SweepNotFound
+from sweeps.journal import FILE, Journal, read, tail
+from sweeps.spec import SweepSpec
+
+
+@pytest.fixture
+def begun(tmp_path):
+    with Journal(tmp_path) as journal:
+        _begin(journal)
+        yield journal
+
+
+def _begin(journal: Journal) -> None:
+    spec = SweepSpec(name="s")
+    journal.write("sweep", spec=spec.model_dump(mode="json"), identity=spec.identity(), versions={})
+    journal.write("trial", trial=0, params={"a": 1}, seed=0)
+    journal.write(
+        "result",
+        trial=0,
+        attempt=1,
+        epoch=1,
+        metrics={"val_accuracy": 0.5, "x": None},
+        decision="continue",
+        rung=None,
+    )
+
+
+def test_reading_gives_the_writers_state(begun, tmp_path) -> None:
+    assert read(tmp_path) == begun.state
+    assert read(tmp_path).trials[0].values("val_accuracy") == {1: 0.5}
+    assert read(tmp_path).trials[0].values("x") == {}
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_torn_last_line_is_cut_off_and_written_over(begun, tmp_path, cut) -> None:
+    file = tmp_path / FILE
+    file.write_bytes(file.read_bytes()[:-cut])
+    assert read(tmp_path).records == 2
+    with Journal(tmp_path) as journal:
+        assert journal.state.records == 2
+        journal.write("session", state="started")
+    assert read(tmp_path).records == 3
+
+
+def test_damage_before_the_last_line_is_refused(begun, tmp_path) -> None:
+    lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
+    (tmp_path / FILE).write_bytes(lines[0] + b"garbage\n" + lines[2])
+    with pytest.raises(JournalError, match="damaged at byte"):
+        Journal(tmp_path)
+
+
+def test_a_missing_record_is_refused(begun, tmp_path) -> None:
+    lines = (tmp_path / FILE).read_bytes().splitlines(keepends=True)
+    (tmp_path / FILE).write_bytes(lines[0] + lines[2])
+    with pytest.raises(JournalError, match="record 2 stands where 1 should"):
+        read(tmp_path)
+
+
+def test_no_journal_is_no_sweep(tmp_path) -> None:
+    with pytest.raises(SweepNotFound, match="no sweep at"):
+        read(tmp_path)
+
+
+def test_a_tail_goes_on_where_it_stopped(begun, tmp_path) -> None:
+    records, offset = tail(tmp_path / FILE)
+    assert [r["n"] for r in records] == [0, 1, 2]
+    assert tail(tmp_path / FILE, offset) == ([], offset)
+    written = begun.write("session", state="finished")
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"n": 4, "half')
+    assert tail(tmp_path / FILE, offset)[0] == [written]
+
+
+def test_not_a_number_never_gets_in(begun, tmp_path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        begun.write("result", metrics={"loss": float("nan")})
+    assert read(tmp_path).records == 3

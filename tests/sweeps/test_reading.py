@@ -1,0 +1,146 @@
+"""YAML → spec: every mistake at once, each at its line, with the rule and the known names."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeps.checks import OWN_MODELS, torchvision_models
+from sweeps.errors import SpecError
+from sweeps.reading import load, parse
+
+GOOD = """
+name: good
+model:
+  noise: {ghost_size: 8}
+training:
+  batch_size: 64
+  optimizer: {lr: 1e-2}
+space:
+  model.noise.strength: {uniform: [0, 2]}
+  training.optimizer.lr: {loguniform: [1e-3, 1]}
+"""
+
+
+def mistakes(text: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parse(text)
+    return [str(mistake) for mistake in caught.value.mistakes]
+
+
+def test_numbers_with_exponents_are_numbers() -> None:
+    spec = parse(GOOD)
+    assert spec.training.optimizer.lr == 0.01
+    assert spec.space["training.optimizer.lr"].values == (0.001, 1)
+
+
+def test_all_mistakes_at_once_with_their_lines() -> None:
+    found = mistakes(
+        "name: x\ntraining:\n  epoch: 3\n  batch_size: many\nmodel:\n  nrom: {}\n"
+        "space:\n  training.optimizer.lr: {uniform: [3, 1]}\n"
+    )
+    assert len(found) == 4
+    text = "\n".join(found)
+    assert "line 3: training.epoch: unknown field. Did you mean epochs? Known: epochs" in text
+    assert "line 4: training.batch_size: input should be a valid integer" in text
+    assert "found 'many'" in text
+    assert "line 6: model.nrom: unknown field. Did you mean norm?" in text
+    assert "line 8: space.training.optimizer.lr: empty range: low 3 is not below high 1" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "space: {lr: {uniform: [0.1, 1]}}",
+            "is no field of data, model or training. Did you mean training.optimizer.lr?",
+        ),
+        ("space: {model.noise.ghost_size: {int: [0, 4]}}", "greater than or equal to 1 (found 0)"),
+        ("space: {model.noise.ghost_size: {uniform: [1, 4.5]}}", "valid integer"),
+        ("model: {name: resnet19}", "unknown model (found resnet19). Did you mean resnet20? Known"),
+        ("model: {name: 'torchvision:resnet51'}", "Did you mean resnet"),
+        ("model: {options: {dept: 3}}", "mlp has no such option. Did you mean depth?"),
+        ("model: {name: 'nowhere.to:be'}", "model.name"),
+        ("training: {loop: 'nowhere.to:be'}", "training.loop"),
+        ("data: {name: digit}", "unknown data set. Known: digits, mnist"),
+        ("data: {name: mnist, root: /nowhere, download: false}", "lacks train-images-idx3-ubyte"),
+        ("data: {name: image_folder, root: /nowhere}", "no /nowhere/train"),
+        (
+            "training: {batch_size: 100}\nmodel: {norm: {kind: ghost_batch, ghost_size: 16}}",
+            "must divide the batch that one forward pass sees (found ghost size 16, batch 100). "
+            "Divisors: 2, 4, 5, 10",
+        ),
+        (
+            "space:\n  model.norm.ghost_size: {choice: [16, 48]}\nmodel: {norm: {kind: ghost_batch}}",
+            "ghost size 48, batch 128",
+        ),
+        (
+            "space:\n  model.norm.ghost_size: {int: [2, 8]}\nmodel: {norm: {kind: ghost_batch}}",
+            "so a choice of them",
+        ),
+        ("training: {accumulate: 3}", "must divide batch_size"),
+        (
+            "search: {sampler: grid}\nspace: {training.optimizer.lr: {uniform: [1, 2]}}",
+            "a grid needs listed values",
+        ),
+        (
+            "search: {sampler: grid, trials: 9}\nspace: {model.options.depth: {choice: [1, 2]}}",
+            "the grid has only 2 points",
+        ),
+        ("stopping: {grace: 30}", "is above training.epochs"),
+        ("objective: {metric: val_acc}", "Did you mean val_accuracy?"),
+        ("training: {optimizer: {momentum: 0}}", "nesterov needs momentum > 0"),
+        ("training: {optimizer: {lr: .nan}}", "finite number"),
+        ("name: a/b", "name"),
+        ("name: x\nname: y", "the key stands twice"),
+        ("training: [1, 2", "not readable"),
+        ("just words", "a spec is a mapping of sections"),
+    ],
+)
+def test_each_mistake_says_rule_value_and_remedy(text, message) -> None:
+    assert message in "\n".join(mistakes(text))
+
+
+def test_a_missing_file_names_the_ready_ones() -> None:
+    with pytest.raises(SpecError, match=r"cannot be read: No such file.*configs/digits\.yaml"):
+        load("/nowhere.yaml")
+
+
+def test_the_name_defaults_to_the_file(tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("training: {epochs: 2}")
+    assert load(file).name == "mine"
+
+
+def test_models_known_to_the_checks_are_those_there_are() -> None:
+    import models
+
+    assert sorted(OWN_MODELS) == sorted(models.available())
+
+
+def test_torchvision_names_are_torchvisions() -> None:
+    from torchvision.models import list_models
+
+    named = {name for name in list_models() if name in set(torchvision_models())}
+    classification = set(
+        list_models(
+            exclude=[
+                "*quantized*",
+                "*rcnn*",
+                "*ssd*",
+                "raft*",
+                "*retina*",
+                "fcos*",
+                "deeplab*",
+                "fcn*",
+                "lraspp*",
+                "r3d*",
+                "mc3*",
+                "r2plus1d*",
+                "mvit*",
+                "s3d",
+                "swin3d*",
+            ]
+        )
+    )
+    assert named == classification
+    assert set(torchvision_models()) == classification
