@@ -1,0 +1,143 @@
+"""Checkpoints: one file per epoch, written whole or not at all, checked when read.
+
+`epoch-000012.pt` is what `torch.save` writes, then a line with the SHA-256 of it; `torch.load`
+reads the file as it is and passes over that line. The content is a dict, plain all the way down:
+
+    format       1
+    epoch        the epoch it was made after
+    best_epoch   the best epoch so far, whose file is kept; absent if unknown
+    …            whatever the writer adds; sweeps/trial/session.py says what a trial adds
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sweeps.errors import CheckpointError
+
+FORMAT = 1
+KEPT = 2
+"""Newest checkpoints kept, besides the best."""
+_LABEL = b"\nsweeps-checkpoint sha256 "
+_TRAILER = len(_LABEL) + 65
+_PLAIN = frozenset({torch.Tensor, nn.Parameter, int, float, bool, str, bytes, type(None)})
+
+Content = dict[str, Any]
+
+
+class DamagedCheckpointWarning(UserWarning):
+    """A checkpoint cannot be read; the one before is used."""
+
+
+def files(folder: Path) -> dict[int, Path]:
+    """The checkpoints in a folder by epoch, oldest first; none if there is no folder."""
+    named = ((re.fullmatch(r"epoch-(\d+)\.pt", p.name), p) for p in folder.glob("epoch-*.pt"))
+    return dict(sorted((int(match[1]), path) for match, path in named if match))
+
+
+def save(folder: Path, epoch: int, content: Content) -> Path:
+    """Write a checkpoint beside its place, sync it, move it there; then drop the ones not kept.
+
+    Raises:
+        OSError: it could not be written; the folder's checkpoints are as they were.
+        TypeError: the content holds something that `weights_only` loading would refuse.
+    """
+    _require_plain(content, "checkpoint")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"epoch-{epoch:06d}.pt"
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "epoch": epoch, **content}, buffer)
+    payload = buffer.getbuffer()
+    aside = folder / f".{path.name}.{os.getpid()}"
+    try:
+        with aside.open("wb") as file:
+            file.write(payload)
+            file.write(_LABEL + hashlib.sha256(payload).hexdigest().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _sync_folder(folder)
+    _drop_old(folder, content.get("best_epoch"))
+    return path
+
+
+def load(path: Path) -> Content:
+    """Read and check one checkpoint; tensors come to the CPU.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another format.
+    """
+    try:
+        raw = memoryview(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    payload, trailer = raw[:-_TRAILER], bytes(raw[-_TRAILER:])
+    wanted = _LABEL + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+    if trailer != wanted:
+        raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
+    content = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
+    if content.get("format") != FORMAT:
+        found = content.get("format")
+        raise CheckpointError(f"{path} is of format {found}; this version reads format {FORMAT}")
+    return content
+
+
+def newest(folder: Path) -> Content | None:
+    """The newest checkpoint that can be read, with a warning for each damaged one; None if none."""
+    for path in reversed(files(folder).values()):
+        try:
+            return load(path)
+        except CheckpointError as error:
+            warnings.warn(f"skipped: {error}", DamagedCheckpointWarning, stacklevel=2)
+    return None
+
+
+def best(folder: Path) -> Path | None:
+    """The file of the best epoch, as the newest readable checkpoint knows it; None if none."""
+    content = newest(folder)
+    return None if content is None else files(folder).get(content.get("best_epoch", -1))
+
+
+def _require_plain(value: Any, where: str) -> None:
+    """Refuse now what could not be read back later; subclasses, such as numpy's floats, too."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _require_plain(key, f"{where} (a key)")
+            _require_plain(entry, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for i, entry in enumerate(value):
+            _require_plain(entry, f"{where}[{i}]")
+    elif type(value) not in _PLAIN:
+        rule = "must hold tensors, numbers, strings, None, dicts, lists and tuples alone"
+        raise TypeError(f"{where} {rule}; found {type(value).__name__}")
+
+
+def _drop_old(folder: Path, best_epoch: int | None) -> None:
+    kept = files(folder)
+    for epoch in list(kept)[:-KEPT]:
+        if epoch != best_epoch:
+            kept[epoch].unlink(missing_ok=True)
+    # What a killed writer left aside; a folder has one writer at a time.
+    for aside in folder.glob(".epoch-*.pt.*"):
+        aside.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the renamed entry itself last."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

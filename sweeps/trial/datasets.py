@@ -1,0 +1,127 @@
+"""From the `data` section to a data set, read once for all trials of a sweep. No torch.
+
+The test images are read alongside and used by nobody in this package: training and validation see
+`train_*` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeps.errors import DataNotFound, SpecError
+from sweeps.spec import DataSpec
+from sweeps.trial.arrays import Dataset, from_arrays
+from sweeps.trial.folder import ImageFiles, read_image_folder
+from sweeps.trial.imports import load_object
+from sweeps.trial.locate import check_data, data_root, how_to_get
+from sweeps.trial.streams import numpy_generator
+
+__all__ = ["Data", "Dataset", "ImageFiles", "load", "stratified_order"]
+
+DIGITS_TEST = 297
+"""Of 1,797 digits, so that 1,500 are left to train and validate on."""
+
+Data = Dataset | ImageFiles
+
+
+def load(spec: DataSpec) -> Data:
+    """Read, or first download, the data set that the spec names.
+
+    Returns:
+        the arrays, or for an image folder above `resident_limit` its files, decoded batch by batch.
+
+    Raises:
+        DataNotFound: it is not there and could not be downloaded.
+        SpecError: an unknown name.
+        ValueError: the images or arrays are not as they must be.
+    """
+    if ":" in spec.name:
+        data = from_arrays(load_object(spec.name)(), spec.name)
+    elif mistakes := check_data(spec):
+        missing = mistakes[0].path == "data.root"
+        raise DataNotFound("\n".join(map(str, mistakes))) if missing else SpecError(mistakes)
+    elif spec.name == "image_folder":
+        data = read_image_folder(spec)
+    else:
+        data = _digits() if spec.name == "digits" else _torchvision(spec)
+    return _limited(data, spec) if spec.limit else data
+
+
+def stratified_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """A random order (N,) of the indices, of which every beginning has about equal class shares.
+
+    The k-th image of a class with n images, at random, gets the place (k + u) / n, u in [0, 1).
+    """
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        place[members] = (np.arange(len(members)) + rng.random(len(members))) / len(members)
+    return np.argsort(place, kind="stable")
+
+
+def _digits() -> Dataset:
+    """Scikit-learn's 1,797 digits of 8×8 pixels, with a fixed, stratified test split."""
+    table = _digits_table()
+    images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    labels = table[:, -1].astype(np.int64)
+    order = stratified_order(labels, numpy_generator(0, "split"))
+    test, train = order[:DIGITS_TEST], order[DIGITS_TEST:]
+    return Dataset(images[train], labels[train], images[test], labels[test], classes=10)
+
+
+def _digits_table() -> NDArray[np.float64]:
+    """(1797, 65): pixels 0..16 and the label.
+
+    Read from scikit-learn's own file where it lies: its import takes 2 s, the file 20 ms.
+    """
+    package = find_spec("sklearn")
+    if package is not None and package.origin is not None:
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    return np.column_stack((np.asarray(pixels), np.asarray(labels)))
+
+
+def _torchvision(spec: DataSpec) -> Dataset:
+    from torchvision import datasets
+
+    makers: dict[str, Callable[..., Any]] = {
+        "mnist": datasets.MNIST,
+        "fashion_mnist": datasets.FashionMNIST,
+        "cifar10": datasets.CIFAR10,
+        "cifar100": datasets.CIFAR100,
+    }
+    try:
+        parts = [
+            makers[spec.name](data_root(spec), train=train, download=spec.download)
+            for train in (True, False)
+        ]
+    except (OSError, RuntimeError) as error:
+        reason = f"{spec.name} could not be read or downloaded: {error}"
+        raise DataNotFound(f"{reason}. {how_to_get(spec)}") from error
+    arrays = [array for part in parts for array in (_channels_first(part.data), part.targets)]
+    return from_arrays(tuple(arrays), spec.name)
+
+
+def _channels_first(images: Any) -> NDArray[np.uint8]:
+    """(N, H, W) or (N, H, W, C) as torchvision keeps them -> (N, H, W) or (N, C, H, W)."""
+    images = np.asarray(images)
+    return np.moveaxis(images, -1, 1) if images.ndim == 4 else images
+
+
+def _limited(data: Data, spec: DataSpec) -> Data:
+    """`data` with `limit` of its training images, drawn by `split_seed`."""
+    assert spec.limit is not None
+    if spec.limit >= len(data.train_labels):
+        return data
+    order = stratified_order(data.train_labels, numpy_generator(spec.split_seed, "split", 1))
+    return data.keep(np.sort(order[: spec.limit]))

@@ -1,0 +1,171 @@
+"""One trial in its folder: go on from the newest checkpoint, train, write checkpoints.
+
+A trial's checkpoint holds, besides what sweeps/trial/checkpoint.py names:
+
+    trial     the trial's spec as JSON
+    shape     in_channels, image_size, classes of the data
+    history   [{epoch, metrics}, …] of every epoch up to this one
+    state     what the training loop needs to go on
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sweeps.errors import CheckpointError, TrialDiverged
+from sweeps.spec import TrialSpec
+from sweeps.trial import checkpoint
+from sweeps.trial.build import build_model
+from sweeps.trial.datasets import Data
+from sweeps.trial.imports import load_object
+from sweeps.trial.loop import EpochResult, State, fit
+
+Loop = Callable[..., Iterator[EpochResult]]
+"""A training loop with the signature and the contract of `sweeps.trial.loop.fit`."""
+
+
+def train(
+    trial: TrialSpec, data: Data, folder: Path, *, device: str, known_epoch: int = 0
+) -> Iterator[EpochResult]:
+    """The results of the epochs after `known_epoch`, each exactly once and in order.
+
+    Training goes on from the newest readable checkpoint in `folder`. If that is ahead of the
+    caller, the results in between come from its history; if it is behind, the epochs up to
+    `known_epoch` are trained again without being yielded. Each checkpoint is written before its
+    epoch's result is yielded.
+
+    Args:
+        trial: the whole configuration; torch is set to its number of threads.
+        data: what `datasets.load` gave for it.
+        folder: the trial's own, made if absent.
+        device: `cpu`, `cuda` or `cuda:N`.
+        known_epoch: the last epoch whose result the caller has.
+
+    Raises:
+        TrialDiverged: a metric is not finite.
+        ValueError, TypeError: the spec does not fit the data; a loop of the user's own yields
+            something else than the contract says.
+        OSError: a checkpoint could not be written.
+    """
+    torch.set_num_threads(trial.threads)
+    saved = checkpoint.newest(folder)
+    history: list[dict[str, Any]] = saved["history"] if saved else []
+    done = saved["epoch"] if saved else 0
+    for entry in history:
+        if entry["epoch"] > known_epoch:
+            yield _replayed(entry["epoch"], entry["metrics"], saved)
+    if done >= trial.training.epochs:
+        return
+    results = _loop(trial)(trial, data, device=device, resume=saved["state"] if saved else None)
+    best_epoch = saved["best_epoch"] if saved else None
+    saved = None
+    for result in _checked(results, trial, after=done):
+        metrics = {name: float(value) for name, value in result.metrics.items()}
+        history.append({"epoch": result.epoch, "metrics": metrics})
+        if _is_due(result.epoch, trial):
+            best_epoch = _better(history, best_epoch, trial)
+            content = {
+                "best_epoch": best_epoch,
+                "trial": trial.model_dump_json(),
+                "shape": {
+                    "in_channels": data.in_channels,
+                    "image_size": data.image_size,
+                    "classes": data.classes,
+                },
+                "history": history,
+                "state": result.state(),
+            }
+            checkpoint.save(folder, result.epoch, content)
+        if result.epoch > known_epoch:
+            yield result
+
+
+def load_model(path: Path) -> nn.Module:
+    """The network of a trial's checkpoint with its weights, on the CPU, in eval mode.
+
+    Raises:
+        CheckpointError: it cannot be read, or a loop of the user's own keeps no `model` in it.
+    """
+    content = checkpoint.load(path)
+    weights = content["state"].get("model")
+    if weights is None:
+        raise CheckpointError(f"{path} holds no model: its loop's state() has no entry 'model'")
+    trial = TrialSpec.model_validate_json(content["trial"])
+    model = build_model(trial, **content["shape"])
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def _is_due(epoch: int, trial: TrialSpec) -> bool:
+    return epoch % trial.training.checkpoint_every == 0 or epoch == trial.training.epochs
+
+
+def _loop(trial: TrialSpec) -> Loop:
+    return fit if trial.training.loop is None else load_object(trial.training.loop)
+
+
+def _better(history: list[dict[str, Any]], best_epoch: int | None, trial: TrialSpec) -> int:
+    """The better of the last epoch and the best one with a checkpoint; the earlier when equal."""
+    objective, last = trial.objective, history[-1]
+    if best_epoch is None:
+        return last["epoch"]
+    values = {entry["epoch"]: entry["metrics"][objective.metric] for entry in history}
+    gain = values[last["epoch"]] - values[best_epoch]
+    return last["epoch"] if (gain if objective.mode == "max" else -gain) > 0 else best_epoch
+
+
+def _replayed(
+    epoch: int, metrics: dict[str, float], saved: checkpoint.Content | None
+) -> EpochResult:
+    def state() -> State:
+        if saved is None or saved["epoch"] != epoch:
+            raise RuntimeError(f"the state of epoch {epoch} is gone: its result is from a history")
+        return saved["state"]
+
+    return EpochResult(epoch, dict(metrics), state)
+
+
+def _checked(results: Any, trial: TrialSpec, after: int) -> Iterator[EpochResult]:
+    """The results of a loop, as long as they keep to the contract."""
+    name = trial.training.loop or "the training loop"
+    if not isinstance(results, Iterator):
+        raise TypeError(f"{name} must be a generator of EpochResult; got {_kind(results)}")
+    epoch = after
+    for result in results:
+        epoch += 1
+        if not isinstance(result, EpochResult):
+            raise TypeError(f"{name} must yield EpochResult; got {_kind(result)}")
+        if result.epoch != epoch or epoch > trial.training.epochs:
+            rule = f"{name} must yield epochs {after + 1} to {trial.training.epochs} in order"
+            raise ValueError(f"{rule}; got epoch {result.epoch} where {epoch} was due")
+        if not callable(result.state):
+            raise TypeError(f"{name} must give state as a function; got {_kind(result.state)}")
+        _check_metrics(result, trial, name)
+        yield result
+    if epoch < trial.training.epochs:
+        rule = f"{name} must go on to epoch {trial.training.epochs}"
+        raise ValueError(f"{rule}; it ended after epoch {epoch}")
+
+
+def _check_metrics(result: EpochResult, trial: TrialSpec, name: str) -> None:
+    metrics = result.metrics
+    if trial.objective.metric not in metrics:
+        known = ", ".join(metrics)
+        raise ValueError(
+            f"{name} must report {trial.objective.metric!r}, the objective; got {known}"
+        )
+    for metric, value in metrics.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} must report numbers; {metric} is {_kind(value)}")
+        if not math.isfinite(value):
+            raise TrialDiverged(f"{metric} is {value} after epoch {result.epoch}")
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__name__} ({repr(value)[:60]})"
