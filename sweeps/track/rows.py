@@ -1,0 +1,90 @@
+"""From journal records to MLflow's metric rows and tags: functions of the journal alone.
+
+Every row carries the time of its record. MLflow keeps equal rows once, so rows made again from the
+same journal change nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mlflow.entities import Metric
+
+from sweeps.journal import Record, State, Trial
+from sweeps.track.artifacts import error_summary
+
+STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}
+"""MLflow's status of a run by how its trial ended."""
+_REFUSED = re.compile(r"[^\w\-. /:]")
+
+
+def milliseconds(seconds: float) -> int:
+    """MLflow's unit of time."""
+    return round(seconds * 1000)
+
+
+def result_rows(results: list[Record]) -> list[Metric]:
+    """Every number in these results; the epoch is the step."""
+    return [
+        Metric(_REFUSED.sub("_", key), float(value), milliseconds(result["time"]), result["epoch"])
+        for result in results
+        for key, value in result["metrics"].items()
+        if isinstance(value, int | float)
+    ]
+
+
+def trial_tags(trial: Trial, versions: dict[str, str], closing: bool) -> dict[str, str]:
+    """What is said of a trial beside its numbers; absent and empty facts are left out."""
+    status = "interrupted" if trial.end is None and closing else trial.status
+    tags: dict[str, Any] = {"status": status, "epochs": len(trial.results)}
+    tags["rung"] = next((r["rung"] for r in reversed(trial.results) if r.get("rung")), None)
+    tags["version.code"] = versions.get("code")
+    tags["attempts"] = len(trial.attempts)
+    tags["node"] = next((r["node"] for r in reversed(trial.results) if r.get("node")), None)
+    if trial.end:
+        tags["reason"] = trial.end.get("reason")
+        tags["error"] = error_summary(trial.end.get("error"))[0]
+    return {key: str(value) for key, value in tags.items() if value not in (None, "")}
+
+
+def sweep_tags(state: State) -> dict[str, str]:
+    """What is said of the sweep beside its numbers."""
+    assert state.spec is not None
+    tags = {f"version.{name}": str(value) for name, value in state.versions.items()}
+    tags["objective"] = f"{state.spec.objective.mode} {state.spec.objective.metric}"
+    if state.spec.description:
+        tags["mlflow.note.content"] = state.spec.description
+    if best := state.best():
+        tags["best"] = run_name(best.number)
+    return tags
+
+
+def run_name(number: int) -> str:
+    """The name of a trial's run."""
+    return f"trial-{number:04d}"
+
+
+class Progress:
+    """The sweep's own rows: each figure whenever a trial ends; the step counts the ended trials."""
+
+    def __init__(self) -> None:
+        self.rows: list[Metric] = []
+        self._ended = dict.fromkeys(STATUS, 0)
+        self._best: float | None = None
+
+    def note(self, state: State, end: Record) -> None:
+        """Add the rows for the trial that `end` closes; best is the best trained in full."""
+        assert state.spec is not None
+        objective = state.spec.objective
+        self._ended[end["status"]] += 1
+        value, sign = end.get("value"), 1 if objective.mode == "max" else -1
+        if end["status"] == "finished" and value is not None:
+            better = self._best is None or sign * value > sign * self._best
+            self._best = value if better else self._best
+        figures: dict[str, float] = {f"trials_{s}": n for s, n in self._ended.items()}
+        figures["epochs"] = sum(len(t.results) for t in state.trials.values())
+        if self._best is not None:
+            figures[_REFUSED.sub("_", f"best_{objective.metric}")] = self._best
+        when, step = milliseconds(end["time"]), sum(self._ended.values())
+        self.rows += [Metric(name, float(v), when, step) for name, v in figures.items()]

@@ -1,0 +1,133 @@
+"""A sweep's runs in one MLflow store: found once by their tags, then written with few calls.
+
+Tags `sweep.identity` and `sweep.created` (milliseconds) name the sweep: the same spec run afresh is
+another sweep. `sweep.trial` names the trial; the parent has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from sweeps.journal import State, Trial
+from sweeps.track.rows import milliseconds, run_name
+from sweeps.track.store import artifact_location
+
+_PAGE = 1000
+_LONGEST_TAG = 4000
+
+
+@dataclass
+class Known:
+    """What the store is known to hold of one run."""
+
+    run: str
+    status: str
+    tags: dict[str, str] = field(default_factory=dict)
+    results: int = 0
+    params: bool = False
+
+
+class Runs:
+    """The parent run and the children of one sweep. Every method raises what MLflow raises."""
+
+    def __init__(self, uri: str, state: State, folder: Path):
+        """Find or create the experiment and the parent, and find the children."""
+        assert state.spec is not None
+        self.client = MlflowClient(uri)
+        self.trials: dict[int, Known] = {}
+        self._key = {
+            "sweep.identity": state.identity,
+            "sweep.created": str(milliseconds(state.created)),
+        }
+        self._experiment = self._find_experiment(
+            state.spec.name, artifact_location(state.spec, folder)
+        )
+        parent = None
+        for run in self._search():
+            parent = self._take(run) or parent
+        self.parent = parent or self._create(state.spec.name, state.created, {})
+
+    def create(self, trial: Trial) -> Known:
+        """Open the run of a trial."""
+        tags = {
+            "sweep.trial": str(trial.number),
+            "mlflow.parentRunId": self.parent.run,
+            "seed": str(trial.seed),
+        }
+        known = self._create(run_name(trial.number), trial.proposed, tags)
+        self.trials[trial.number] = known
+        return known
+
+    def log(
+        self,
+        known: Known,
+        tags: dict[str, str],
+        rows: list[Metric] | None = None,
+        params: list[Param] | None = None,
+    ) -> None:
+        """Send rows, parameters and the tags that the store does not hold yet, in one call."""
+        cut = {key: value[:_LONGEST_TAG] for key, value in tags.items()}
+        new = {key: value for key, value in cut.items() if known.tags.get(key) != value}
+        sent = [RunTag(key, value) for key, value in new.items()]
+        self.client.log_batch(known.run, rows or [], params or [], sent)
+        known.tags |= new
+
+    def set_status(self, known: Known, status: str, when: float) -> None:
+        """Close a run as of `when` (Unix seconds), or open it again."""
+        if known.status == status:
+            return
+        if status == "RUNNING":
+            self.client.update_run(known.run, status)
+        else:
+            self.client.set_terminated(known.run, status, milliseconds(when))
+        known.status = status
+
+    def _find_experiment(self, name: str, location: str | None) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return self.client.create_experiment(name, artifact_location=location)
+            except MlflowException:  # another sweep of that name was first
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return found.experiment_id
+
+    def _search(self) -> list[Run]:
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in self._key.items())
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self._experiment],
+                query,
+                max_results=_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def _take(self, run: Run) -> Known | None:
+        """Note a run that was found; returns it when it is a parent."""
+        known = Known(run.info.run_id, run.info.status, dict(run.data.tags))
+        number = known.tags.get("sweep.trial")
+        if number is None:
+            return known
+        if int(number) in self.trials:
+            self.client.delete_run(known.run)  # left by a "create" whose answer was lost
+        else:
+            self.trials[int(number)] = known
+        return None
+
+    def _create(self, name: str, start: float, tags: dict[str, str]) -> Known:
+        tags = {**self._key, **tags}
+        run = self.client.create_run(self._experiment, milliseconds(start), tags, run_name=name)
+        return Known(run.info.run_id, "RUNNING", tags)
