@@ -8,6 +8,7 @@ assignments, and never more of them than there are places to run them.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
@@ -20,11 +21,22 @@ REPORT = "report"
 """Key of a worker's result under which our own content stands, as JSON."""
 
 
-class Assignments(Searcher):
+class _Unsaved:
+    """Pickles as nothing: Tune saves what it is given, and the journal makes that needless."""
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return object, ()
+
+    def save(self, checkpoint_path: str) -> None:
+        """Leave an empty file where Tune wants one."""
+        Path(checkpoint_path).touch()
+
+
+class Assignments(_Unsaved, Searcher):
     """Hands the conductor's assignments to Tune, at most `places` at a time."""
 
     def __init__(self, conductor: Conductor, places: int):
-        super().__init__(metric=conductor.spec.objective.metric, mode=conductor.spec.objective.mode)
+        super().__init__()
         self._conductor = conductor
         self._places = places
 
@@ -40,7 +52,7 @@ class Assignments(Searcher):
         """Nothing: the conductor was told by the scheduler."""
 
 
-class Decisions(FIFOScheduler):
+class Decisions(_Unsaved, FIFOScheduler):
     """Tells the conductor each result and loss, and gives Tune its decision."""
 
     def __init__(self, conductor: Conductor):
@@ -61,7 +73,7 @@ class Decisions(FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """A worker died under a trial."""
-        error = trial.get_error()
+        error = trial.get_pickled_error() or trial.get_error()
         text = str(error).strip().splitlines()
         message = text[0] if text else "the worker died"
         kind = type(error).__name__

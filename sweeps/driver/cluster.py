@@ -15,7 +15,7 @@ ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     # idle workers import these while Ray is still starting
-    "RAY_preload_python_modules": "torch,ray.tune",
+    "RAY_preload_python_modules": "torch,ray.tune,sweeps.trial.session",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",

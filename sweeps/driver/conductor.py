@@ -84,8 +84,8 @@ class Conductor:
     def result(self, number: int, epoch: int, metrics: dict[str, float], node: str = "") -> bool:
         """An epoch of a live trial; True when the trial is over."""
         trial = self.state.trials[number]
-        if epoch <= trial.epoch:
-            return False  # retrained from a checkpoint older than the journal
+        if trial.end or epoch <= trial.epoch:
+            return bool(trial.end)  # retrained from a checkpoint older than the journal
         clean = {key: v if math.isfinite(v) else None for key, v in metrics.items()}
         name = self.spec.objective.metric
         value = clean.get(name)
@@ -117,6 +117,8 @@ class Conductor:
 
     def lost(self, number: int, error: dict[str, str]) -> None:
         """The worker of a live trial died: it is started again, at most `max_attempts` times."""
+        if self.state.trials[number].end:
+            return
         attempts = len(self.state.trials[number].attempts)
         if attempts < self.spec.resources.max_attempts:
             self._live.discard(number)
