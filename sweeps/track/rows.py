@@ -39,7 +39,7 @@ def trial_tags(trial: Trial, versions: dict[str, str], closing: bool) -> dict[st
     status = "interrupted" if trial.end is None and closing else trial.status
     tags: dict[str, Any] = {"status": status, "epochs": len(trial.results)}
     tags["rung"] = next((r["rung"] for r in reversed(trial.results) if r.get("rung")), None)
-    tags["version.code"] = versions.get("code")
+    tags["version"] = versions.get("commit") or versions.get("ghost-noise-sweeps")
     tags["attempts"] = len(trial.attempts)
     tags["node"] = next((r["node"] for r in reversed(trial.results) if r.get("node")), None)
     if trial.end:

@@ -12,7 +12,7 @@ from sweeps import journal
 from sweeps.spec import SweepSpec, rungs
 
 SPACE = {
-    "model.noise.ghost_size": {"choice": [4, 8, 16, 32, 64]},
+    "model.noise.ghost_size": {"logint": [4, 64]},
     "model.noise.strength": {"uniform": [0.0, 2.0]},
     "training.optimizer.lr": {"loguniform": [1e-2, 1.0]},
 }
@@ -41,7 +41,7 @@ def write_sweep(
     clock = itertools.count(start, 0.25)
     chance = random.Random(1)
     with patch("sweeps.journal.time.time", lambda: next(clock)), journal.Journal(folder) as log:
-        versions = {"torch": "2.15.0", "code": "abc123"}
+        versions = {"torch": "2.15.0", "commit": "abc123"}
         content = spec.model_dump(mode="json")
         log.write("sweep", spec=content, identity=spec.identity(), versions=versions)
         log.write("session", state="started")
@@ -68,7 +68,7 @@ def write_checkpoints(folder: Path, trial: journal.Trial) -> None:
 
 
 def _write_trial(log, spec, number, chance, *, board, fails, open_trial) -> None:
-    size, strength = chance.choice([4, 8, 16, 32, 64]), chance.uniform(0, 2)
+    size, strength = chance.choice([4, 6, 8, 11, 16, 23, 32, 50, 64]), chance.uniform(0, 2)
     lr = 10 ** chance.uniform(-2, 0)
     values = (size, strength, lr)
     params = {path: value for path, value in zip(SPACE, values, strict=True) if path in spec.space}

@@ -72,7 +72,7 @@ def test_params_and_tags_say_what_was_tried_and_why_it_stopped(delivered):
     assert tags[name, "status"] == "pruned"
     assert tags[name, "rung"] == str(pruned.epoch)
     assert tags[name, "reason"] == f"below the best third at epoch {pruned.epoch}"
-    assert tags[name, "version.code"] == "abc123"
+    assert tags[name, "version"] == "abc123"
     assert (tags[name, "seed"], tags[name, "attempts"], tags[name, "node"]) == ("0", "1", "host")
     assert tags["trial-0005", "error"] == "ValueError: boom"
     best = state.best()

@@ -1,0 +1,164 @@
+"""Pictures of the objective over the space: ghost size × strength, or one dimension at a time."""
+
+# ruff: noqa: RUF001 - the letter ν is what we mean
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from sweeps.journal import Trial
+from sweeps.report.canvas import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    GREY,
+    ORANGE,
+    blank,
+    dimension_axis,
+    legend,
+    limits,
+    objective_axis,
+    scale_of,
+    varied,
+)
+from sweeps.report.results import Sweep
+from sweeps.spec import Dimension
+
+SIZE, STRENGTH = "model.noise.ghost_size", "model.noise.strength"
+_RIDGES = (1, 4, 16, 64, 256, 1024)
+_MOST_PANELS = 9
+_BINS = 8
+
+
+def ghost_map(sweep: Sweep) -> Figure:
+    """The objective over ghost size and strength, with the lines of constant noise ν = N/s²."""
+    figure, (axes,) = blank(7.2, 5.2)
+    ranked = sweep.ranked()
+    full = [t for t in ranked if t.status == "finished"]
+    cut = [t for t in ranked if t.status != "finished"]
+    compared = full if len(full) > 2 else ranked  # early values would take up the whole scale
+    shades = ScalarMappable(Normalize(*limits(sweep, _values(sweep, compared)), clip=True), COLOURS)
+    axes.scatter(*_places(cut), s=26, facecolor="none", edgecolor=_colours(shades, sweep, cut))
+    axes.scatter(
+        *_places(full), s=90, color=_colours(shades, sweep, full), edgecolor=BLACK, linewidth=0.6
+    )
+    axes.scatter(*_places(ranked[:1]), s=260, facecolor="none", edgecolor=ORANGE, linewidth=2)
+    for which, path in (("x", SIZE), ("y", STRENGTH)):
+        dimension_axis(axes, which, sweep.spec.space[path])
+    logarithmic = scale_of(sweep.spec.space[SIZE]) == "log"
+    axes.set_xlabel("ghost size N (samples" + (", log scale)" if logarithmic else ")"))
+    axes.set_ylabel("noise strength s")
+    _draw_ridges(axes)
+    beyond = "min" if sweep.spec.objective.mode == "max" else "max"
+    figure.colorbar(shades, ax=axes, label=sweep.spec.objective.metric, extend=beyond, pad=0.02)
+    axes.set_title(f"{sweep.spec.name}: {len(ranked)} trials", loc="left", fontsize=11)
+    ridge = Line2D([], [], color=GREY, linewidth=0.9, linestyle="--", label="equal ν = N/s²")
+    legend(figure, [*_key(bool(full), bool(cut)), ridge])
+    return figure
+
+
+def isolation(sweep: Sweep) -> Figure:
+    """For each dimension, the objective of every trial, and the best over all other dimensions."""
+    dimensions = list(varied(sweep).items())[:_MOST_PANELS]
+    columns = 2 if len(dimensions) == 4 else min(3, len(dimensions))
+    rows = math.ceil(len(dimensions) / columns)
+    figure, panels = blank(max(7.2, 3.8 * columns), 1.1 + 2.9 * rows, (rows, columns))
+    for axes, (path, dimension) in zip(panels, dimensions, strict=False):
+        _isolate(axes, sweep, path, dimension)
+    for axes in panels[len(dimensions) :]:
+        axes.set_visible(False)
+    legend(figure, [*_key(True, True), Line2D([], [], color=BLUE, label="best over the rest")])
+    return figure
+
+
+def _draw_ridges(axes: Axes) -> None:
+    """Lines along which N/s² is constant, each labelled near where it leaves the picture."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    for nu in _RIDGES:
+        xs = [left * (right / left) ** (k / 60) for k in range(61)]
+        line = [(x, math.sqrt(x / nu)) for x in xs if bottom < math.sqrt(x / nu) < top]
+        if len(line) < 2:
+            continue
+        axes.plot(*zip(*line, strict=True), color=GREY, linewidth=0.9, linestyle="--", zorder=0)
+        x, y = line[-max(2, len(line) // 14)]
+        patch = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.text(x, y, f"ν={nu}", ha="center", va="center", fontsize=8, bbox=patch, zorder=0.5)
+
+
+def _isolate(axes: Axes, sweep: Sweep, path: str, dimension: Dimension) -> None:
+    """One panel: every trial, and the best trained-in-full value at each place along the axis."""
+    scale = scale_of(dimension)
+    names = [str(v) for v in dimension.values]
+
+    def place(trial: Trial) -> float:
+        value = trial.params[path]
+        return names.index(str(value)) if scale == "category" else float(value)
+
+    ranked = sweep.ranked()
+    full = [t for t in ranked if t.status == "finished"]
+    cut = [t for t in ranked if t.status != "finished"]
+    axes.scatter(
+        [place(t) for t in cut], _values(sweep, cut), s=14, facecolor="none", edgecolor=GREY
+    )
+    axes.scatter([place(t) for t in full], _values(sweep, full), s=36, color=GREY)
+    axes.scatter(
+        [place(ranked[0])], _values(sweep, ranked[:1]), s=130, facecolor="none", edgecolor=ORANGE,
+        linewidth=2,
+    )  # fmt: skip
+    best = _best_along(sweep, full or ranked, place, dimension, scale)
+    axes.plot(*zip(*best, strict=True), color=BLUE, marker="_", markersize=9, zorder=3)
+    objective_axis(axes, sweep, _values(sweep, ranked))
+    dimension_axis(axes, "x", dimension)
+    axes.set_xlabel(sweep.labels[path] + (" (log scale)" if scale == "log" else ""))
+
+
+def _best_along(
+    sweep: Sweep,
+    trials: list[Trial],
+    place: Callable[[Trial], float],
+    dimension: Dimension,
+    scale: str,
+) -> list[tuple[float, float]]:
+    """The best trial of each value of a choice, or of each eighth of a range, left to right."""
+    bend = math.log if scale == "log" else float
+    best: dict[float, Trial] = {}
+    for trial in trials:  # best first
+        cell = place(trial)
+        if dimension.kind != "choice":
+            low, high = (bend(float(v)) for v in dimension.values)
+            cell = min(int((bend(cell) - low) / (high - low) * _BINS), _BINS - 1)
+        best.setdefault(cell, trial)
+    return sorted((place(t), v) for t in best.values() if (v := sweep.value(t)) is not None)
+
+
+def _colours(shades: ScalarMappable, sweep: Sweep, trials: list[Trial]) -> Any:
+    return shades.to_rgba(numpy.array(_values(sweep, trials)))
+
+
+def _key(full: bool, cut: bool) -> list[Line2D]:
+    dot: dict[str, Any] = {"linestyle": "", "marker": "o"}
+    out = [Line2D([], [], **dot, markersize=12, markerfacecolor="none", color=ORANGE, label="best")]
+    if full:
+        out.append(Line2D([], [], **dot, markersize=8, color=GREY, label="trained in full"))
+    if cut:
+        text = "cut short (its last value)"
+        out.append(
+            Line2D([], [], **dot, markersize=5, markerfacecolor="none", color=GREY, label=text)
+        )
+    return out
+
+
+def _places(trials: list[Trial]) -> tuple[list[float], list[float]]:
+    return [t.params[SIZE] for t in trials], [t.params[STRENGTH] for t in trials]
+
+
+def _values(sweep: Sweep, trials: list[Trial]) -> list[float]:
+    return [value for t in trials if (value := sweep.value(t)) is not None]

@@ -1,0 +1,168 @@
+"""A sweep's results, read from its folder: the object that `sweeps.run` and `sweeps.load` give."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from sweeps import journal
+from sweeps.errors import CheckpointError
+from sweeps.journal import Trial
+from sweeps.spec import NoiseSpec, SweepSpec
+from sweeps.text import short_names
+
+if TYPE_CHECKING:
+    import pandas
+    from torch import nn
+
+_COLUMNS = ("trial", "status", "seed", "epochs", "value", "best_value", "seconds", "reason")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial: of those trained in full, the one with the best last value."""
+
+    trial: int
+    params: dict[str, Any]
+    seed: int
+    value: float
+    epochs: int
+    complete: bool
+    """False when no trial was trained in full, and this is the best of the others."""
+
+
+class Sweep:
+    """A sweep as its folder held it when this was made; make another to look again.
+
+    Args:
+        folder: the sweep's own folder.
+
+    Raises:
+        SweepNotFound: there is no journal in `folder`.
+        JournalError: it is damaged before its last line.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.state = journal.read(self.folder)
+        assert self.state.spec is not None, "a journal begins with its spec"
+        self.spec: SweepSpec = self.state.spec
+
+    def __repr__(self) -> str:
+        best = self.best
+        found = f", best {self.spec.objective.metric} {best.value:.4g}" if best else ""
+        return f"<Sweep {self.spec.name}: {len(self.state.trials)} trials{found}>"
+
+    @property
+    def best(self) -> Best | None:
+        """The best trial; None when no trial has a value."""
+        trial = self.state.best()
+        if trial is None:
+            return None
+        value = self.value(trial)
+        assert value is not None
+        full = trial.status == "finished"
+        return Best(trial.number, trial.params, trial.seed, value, trial.epoch, full)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Short name of each dotted path of the space, apart from the columns of `frame`."""
+        paths = list(self.spec.space)
+        return {p: p if s in _COLUMNS else s for p, s in short_names(paths).items()}
+
+    def value(self, trial: Trial) -> float | None:
+        """The objective after the trial's last epoch with a finite one."""
+        return next(reversed(trial.values(self.spec.objective.metric).values()), None)
+
+    def ranked(self) -> list[Trial]:
+        """Trials with a value, best first: those trained in full before all others."""
+        sign = 1 if self.spec.objective.mode == "max" else -1
+        scored = [(t, v) for t in self.state.trials.values() if (v := self.value(t)) is not None]
+        scored.sort(key=lambda s: (s[0].status == "finished", sign * s[1]), reverse=True)
+        return [trial for trial, _ in scored]
+
+    def noise(self, trial: Trial) -> NoiseSpec | None:
+        """The ghost noise that the trial trained with, from its parameters or the fixed part."""
+        try:
+            return self.spec.trial(trial.params, trial.seed).model.noise
+        except ValidationError:
+            return None  # a point that the spec's fields refuse fails as a trial
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What `frame` holds, one dict a trial."""
+        return [self._row(trial) for trial in self.state.trials.values()]
+
+    def frame(self) -> pandas.DataFrame:
+        """One row a trial: its parameters under short names, what came of them, and why it ended.
+
+        `value` is the objective after the last epoch, `best_value` the best of all its epochs,
+        `seconds` the time from each attempt's start to its last result, added up.
+        """
+        import pandas
+
+        columns = ["trial", "status", *self.labels.values(), *_COLUMNS[2:]]
+        return pandas.DataFrame(self.rows(), columns=columns)
+
+    def points(self) -> list[dict[str, Any]]:
+        """What `curves` holds, one dict an epoch."""
+        fields = ("epoch", "decision", "rung", "time")
+        return [
+            {"trial": t.number, **{k: r[k] for k in fields}, **r["metrics"]}
+            for t in self.state.trials.values()
+            for r in t.results
+        ]
+
+    def curves(self) -> pandas.DataFrame:
+        """One row an epoch: trial, every metric, the decision on it, its time in Unix seconds."""
+        import pandas
+
+        return pandas.DataFrame(self.points())
+
+    def best_model(self) -> nn.Module:
+        """The best trial's network as of its best epoch, on the CPU, in eval mode.
+
+        Raises:
+            CheckpointError: no trial has a value, or its checkpoint is missing or damaged.
+        """
+        from sweeps.trial import checkpoint
+        from sweeps.trial.session import load_model
+
+        best = self.best
+        if best is None:
+            raise CheckpointError(f"{self.spec.name} has no trial with a result yet")
+        place = self.folder / "trials" / f"{best.trial:05d}"
+        path = checkpoint.best(place)
+        if path is None:
+            raise CheckpointError(
+                f"trial {best.trial} has no checkpoint of its best epoch in {place}"
+            )
+        return load_model(path)
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        values = trial.values(self.spec.objective.metric).values()
+        pick = max if self.spec.objective.mode == "max" else min
+        return {
+            "trial": trial.number,
+            "status": trial.status,
+            **{short: trial.params.get(path) for path, short in self.labels.items()},
+            "seed": trial.seed,
+            "epochs": trial.epoch,
+            "value": self.value(trial),
+            "best_value": pick(values, default=None),
+            "seconds": round(_seconds(trial), 3),
+            "reason": trial.end["reason"] if trial.end else "",
+        }
+
+
+def effective_size(noise: NoiseSpec) -> float:
+    """ν = N/s²: the ghost size that makes as much noise at strength 1; infinite without noise."""
+    return noise.ghost_size / noise.strength**2 if noise.strength else math.inf
+
+
+def _seconds(trial: Trial) -> float:
+    last = {r["attempt"]: r["time"] for r in trial.results}
+    return sum(max(0.0, last.get(a["attempt"], a["time"]) - a["time"]) for a in trial.attempts)

@@ -1,0 +1,165 @@
+"""The summary of a sweep as text, for a terminal, a pipe or a file: 80 columns are enough."""
+
+# ruff: noqa: RUF001 - the letter ν is what we mean
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.journal import Trial
+from sweeps.report.results import Sweep, effective_size
+from sweeps.spec import trial_count
+
+_SHOWN = 10
+_WIDTH = 80
+_CELL = 7
+_ROOM = 37
+"""Columns left for parameters beside those that every table has, and what one takes at least."""
+
+
+def show(sweep: Sweep, console: Console | None = None) -> None:
+    """Print the summary, and where the report is if it was written."""
+    console = console or Console(highlight=False)
+    console.print(summary(sweep) if console.is_terminal else Text(as_text(sweep)), soft_wrap=False)
+    report = sweep.folder / "report"
+    if report.is_dir():
+        console.print(Text(f"Report: {report}"), soft_wrap=True)
+
+
+def as_text(sweep: Sweep) -> str:
+    """The summary as plain text, 80 columns wide."""
+    out = io.StringIO()
+    Console(file=out, width=_WIDTH, highlight=False, no_color=True).print(summary(sweep))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def summary(sweep: Sweep) -> RenderableType:
+    """Head, the best trials, failures, and what these figures can and cannot say."""
+    parts: list[RenderableType] = [_head(sweep)]
+    if sweep.ranked():
+        parts.append(_top(sweep))
+    parts += [Text(f"• {line}") for line in missing(sweep)]
+    parts += [Text(f"✗ {line}") for line in _failures(sweep)]
+    if sweep.ranked():
+        parts.append(Padding(Text(_caution(sweep), style="dim"), (1, 0, 0, 0)))
+    return Group(*parts)
+
+
+def missing(sweep: Sweep) -> list[str]:
+    """What a reader would look for and not find, one sentence each."""
+    trials = sweep.state.trials.values()
+    if not trials:
+        return ["No trial was started."]
+    out = []
+    if not any(sweep.value(t) is not None for t in trials):
+        out.append(f"No trial reported {sweep.spec.objective.metric}.")
+    elif not any(t.status == "finished" for t in trials):
+        out.append("No trial was trained in full: the best is one that was cut short.")
+    unended = sum(t.end is None for t in trials)
+    if unended:
+        out.append(f"{unended} of {len(trials)} trials have not ended.")
+    return out
+
+
+def _head(sweep: Sweep) -> RenderableType:
+    spec, trials = sweep.spec, sweep.state.trials.values()
+    counts = Counter(t.status for t in trials)
+    by_status = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+    epochs, most = sum(len(t.results) for t in trials), trial_count(spec) * spec.training.epochs
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(spec.name, _session(sweep))
+    grid.add_row("search", f"{spec.search.sampler} for {spec.objective.mode} {_objective(sweep)}")
+    grid.add_row("trials", f"{len(trials)} of {trial_count(spec)}: {by_status or 'none started'}")
+    grid.add_row("epochs", f"{epochs} trained; {most} without early stopping")
+    best = sweep.best
+    if best:
+        where = ", ".join(
+            f"{sweep.labels.get(path, path)} {_number(value)}"
+            for path, value in best.params.items()
+        )
+        score = f"{_number(best.value)} after {best.epochs} epochs"
+        grid.add_row("best", f"{score}: trial {best.trial}, {where or 'nothing varied'}")
+    return grid
+
+
+def _session(sweep: Sweep) -> str:
+    sessions = sweep.state.sessions
+    if sweep.state.finished:
+        return "finished"
+    return "interrupted" if sessions and sessions[-1]["state"] == "interrupted" else "not finished"
+
+
+def _objective(sweep: Sweep) -> str:
+    return f"{sweep.spec.objective.metric} ({sweep.spec.model.name} on {sweep.spec.data.name})"
+
+
+def _top(sweep: Sweep) -> RenderableType:
+    varied = {p: s for p, s in sweep.labels.items() if sweep.spec.space[p].kind != "fixed"}
+    ranked = sweep.ranked()[:_SHOWN]
+    noises = {t.number: sweep.noise(t) for t in ranked}
+    with_noise = any(noises.values())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("trial", sweep.spec.objective.metric, "epochs"):
+        table.add_column(name, justify="right")
+    apart = sum(max(len(name), _CELL) + 2 for name in varied.values()) <= _ROOM
+    for name in varied.values() if apart else ["parameters"]:
+        table.add_column(name, justify="right" if apart else "left", overflow="fold")
+    if with_noise:
+        table.add_column("ν", justify="right")
+    table.add_column("status")
+    for trial in ranked:
+        cells = {short: _number(trial.params.get(path)) for path, short in varied.items()}
+        row = [str(trial.number), _number(sweep.value(trial)), str(trial.epoch)]
+        row += cells.values() if apart else [" ".join(f"{k}={v}" for k, v in cells.items())]
+        if with_noise:
+            noise = noises[trial.number]
+            row.append(_number(effective_size(noise), 3) if noise else "no noise")
+        table.add_row(*row, trial.status, style=None if trial.status == "finished" else "dim")
+    return table
+
+
+def _failures(sweep: Sweep) -> list[str]:
+    bad = [t for t in sweep.state.trials.values() if t.status in ("failed", "diverged")]
+    lines = [f"trial {t.number} {t.status}: {_reason(t)}" for t in bad[:3]]
+    return lines + ([f"and {len(bad) - 3} more like these"] if len(bad) > 3 else [])
+
+
+def _reason(trial: Trial) -> str:
+    lines = str(trial.end["reason"] if trial.end else "").strip().splitlines()
+    return lines[-1] if lines else "no reason given"
+
+
+def _caution(sweep: Sweep) -> str:
+    seeds: dict[str, set[int]] = {}
+    for trial in sweep.state.trials.values():
+        seeds.setdefault(repr(sorted(trial.params.items())), set()).add(trial.seed)
+    most = max(map(len, seeds.values()))
+    text = (
+        f"These are validation figures of a search, n = {'1' if most == 1 else f'1 to {most}'} "
+        f"seed{'s' if most > 1 else ''} a configuration: the best of {len(sweep.state.trials)} "
+        "looks better than it is. Test data was not touched."
+    )
+    if any(sweep.noise(t) for t in sweep.ranked()[:_SHOWN]):
+        text += (
+            " ν = N/s² (ghost size N, strength s) is the ghost size that makes as much noise at "
+            "strength 1; equal ν is the ridge of constant noise s²/N."
+        )
+    return text
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return "∞" if math.isinf(value) else f"{value:.{digits}g}"
+    return str(value)

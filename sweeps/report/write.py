@@ -1,0 +1,45 @@
+"""Writes the report of a sweep into its folder."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from sweeps.report.results import Sweep
+from sweeps.report.tables import as_text
+
+_FIGURES = ("learning_curves.png", "ghost_map.png", "isolation.png")
+
+
+def write(folder: Path) -> Path:
+    """Write `folder/report/` anew and return it: summary.txt, trials.csv, curves.csv, figures.
+
+    Whatever the sweep holds is reported, be it nothing; summary.txt says what is missing.
+
+    Raises:
+        SweepNotFound: there is no journal in `folder`.
+        JournalError: it is damaged before its last line.
+        OSError: the report cannot be written.
+    """
+    sweep = Sweep(folder)
+    report = sweep.folder / "report"
+    report.mkdir(exist_ok=True)
+    for name in _FIGURES:
+        (report / name).unlink(missing_ok=True)
+    (report / "summary.txt").write_text(as_text(sweep), encoding="utf-8")
+    _write_csv(report / "trials.csv", sweep.rows())
+    _write_csv(report / "curves.csv", sweep.points())
+    if sweep.ranked():
+        from sweeps.report import figures
+
+        figures.draw(sweep, report)
+    return report
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

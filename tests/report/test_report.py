@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import csv
+import io
+import struct
+
+import journals
+import pytest
+from rich.console import Console
+
+from sweeps import journal
+from sweeps.report.results import Sweep
+from sweeps.report.tables import as_text, missing, show
+from sweeps.report.write import write
+
+
+def png_size(path) -> tuple[int, int]:
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", head[16:24])
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("storage") / "digits"
+    journals.write_sweep(folder)
+    return Sweep(folder), write(folder)
+
+
+def test_the_report_is_a_summary_two_tables_and_two_figures(written):
+    sweep, report = written
+    assert report == sweep.folder / "report"
+    figures = {"learning_curves.png", "ghost_map.png"}
+    assert {p.name for p in report.iterdir()} == {
+        "summary.txt",
+        "trials.csv",
+        "curves.csv",
+    } | figures
+    for name in figures:
+        assert min(png_size(report / name)) > 500
+    with (report / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(r["value"] or "nan") for r in rows] == [
+        pytest.approx(v, nan_ok=True) for v in sweep.frame()["value"]
+    ]
+    with (report / "curves.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(sweep.curves())
+
+
+def test_the_summary_says_what_was_found_and_how_far_to_trust_it(written):
+    sweep, report = written
+    text = (report / "summary.txt").read_text()
+    best = sweep.best
+    assert f"{best.value:.4g} after 27 epochs: trial {best.trial}" in text
+    words = " ".join(text.split())
+    assert "trial 5 failed: ValueError: boom" in words
+    assert "n = 1 seed a configuration" in words
+    assert "the best of 12 looks better than it is" in words
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_table_is_ordered_and_shows_the_noise(written):
+    sweep, report = written
+    lines = (report / "summary.txt").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.split()[:1] == ["trial"])
+    assert lines[start].split() == [
+        "trial", "val_accuracy", "epochs", "ghost_size", "strength", "lr", "ν", "status",  # noqa: RUF001
+    ]  # fmt: skip
+    shown = [line.split() for line in lines[start + 2 : start + 12]]
+    assert [int(row[0]) for row in shown] == [t.number for t in sweep.ranked()[:10]]
+    for row in shown:
+        assert float(row[6]) == pytest.approx(int(row[3]) / float(row[4]) ** 2, rel=0.01)
+
+
+def test_repeated_configurations_are_counted(tmp_path):
+    folder = tmp_path / "x"
+    journals.write_sweep(folder, trials=1, fails=())
+    with journal.Journal(folder) as log:
+        log.write("trial", trial=1, params=log.state.trials[0].params, seed=1)
+    assert "n = 1 to 2 seeds a configuration" in " ".join(as_text(Sweep(folder)).split())
+
+
+def test_many_parameters_still_fit_80_columns(tmp_path):
+    paths = ["weight_decay", "momentum", "lr", "base_batch_size"]
+    space = {f"training.optimizer.{p}": {"choice": [1, 2]} for p in paths}
+    space |= {p: {"uniform": [0, 2]} for p in journals.SPACE}
+    journals.write_sweep(tmp_path / "x", journals.made_up_spec(space=space), trials=3)
+    text = as_text(Sweep(tmp_path / "x"))
+    assert "parameters" in text and "strength=" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_show_prints_the_same_on_a_pipe_and_names_the_report(written):
+    sweep, report = written
+    out = io.StringIO()
+    show(sweep, Console(file=out, width=200))
+    assert out.getvalue().startswith((report / "summary.txt").read_text())
+    assert f"Report: {report}" in out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("trials", "fails", "said"),
+    [
+        (0, (), "No trial was started."),
+        (1, (0,), "trained in full"),
+        (1, (), None),
+    ],
+)
+def test_little_is_reported_for_what_it_is(tmp_path, trials, fails, said):
+    folder = tmp_path / "x"
+    journals.write_sweep(folder, trials=trials, fails=fails)
+    report = write(folder)
+    text = (report / "summary.txt").read_text()
+    assert (said is None and missing(Sweep(folder)) == []) or said in text
+    assert (report / "learning_curves.png").exists() is (trials > 0)
+
+
+def test_only_failures_before_any_epoch_leave_tables_and_say_so(tmp_path):
+    folder = tmp_path / "x"
+    journals.write_sweep(folder, trials=0, close=False)
+    with journal.Journal(folder) as log:
+        for number in range(5):
+            log.write("trial", trial=number, params={"model.noise.strength": 1.0}, seed=0)
+            log.write("attempt", trial=number, attempt=1, epoch=0)
+            error = {"type": "OSError", "message": "no disk", "traceback": ""}
+            log.write(
+                "end", trial=number, status="failed", epoch=0, value=None, reason="no disk",
+                error=error,
+            )  # fmt: skip
+    report = write(folder)
+    text = (report / "summary.txt").read_text()
+    assert "No trial reported val_accuracy." in text
+    assert "trial 0 failed: no disk" in text and "and 2 more like these" in text
+    assert not list(report.glob("*.png"))
+
+
+def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
+    folder = tmp_path / "x"
+    journals.write_sweep(folder, trials=0)
+    (folder / "report").mkdir()
+    (folder / "report" / "ghost_map.png").touch()
+    assert not (write(folder) / "ghost_map.png").exists()
