@@ -5,7 +5,7 @@ Knows torch, numpy, `models` and `gni`; knows no Ray, Optuna or MLflow. This pac
 
     locate      is the data there, can that import path be found? (no torch)
     datasets    spec -> arrays; folder and streaming are its parts for image folders
-    batches     arrays -> augmented batches on a device
+    batches     arrays -> batches on a device; augment holds the pure functions
     streams     named, independent random streams
     optim       optimiser and learning rate of an update
     build       spec -> network

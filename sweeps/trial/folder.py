@@ -8,8 +8,9 @@ interpreter's lock.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,13 +95,17 @@ def open_image(files: ImageFiles, path: str) -> Image.Image:
     Raises:
         ValueError: the file is not an image.
     """
+    with _opened(Path(files.root) / path) as image:
+        return image.convert("L" if files.in_channels == 1 else "RGB")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(Path(files.root) / path) as image:
-            return image.convert("L" if files.in_channels == 1 else "RGB")
+        with Image.open(path) as image:
+            yield image
     except OSError as error:
-        raise ValueError(
-            f"{Path(files.root) / path} cannot be read as an image: {error}"
-        ) from error
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
 
 def resized(image: Image.Image, box: tuple[float, float, float, float], size: int) -> Pixels:
@@ -168,7 +173,7 @@ def _look_at(root: Path, paths: NDArray[np.str_]) -> tuple[set[str], tuple[int, 
     """Pixel modes of 32 images spread over the set, and the size of the first."""
     modes, size = set[str](), (0, 0)
     for position, i in enumerate(np.linspace(0, len(paths) - 1, 32).astype(int)):
-        with Image.open(root / str(paths[i])) as image:
+        with _opened(root / str(paths[i])) as image:
             modes.add(image.mode)
             size = size if position else image.size
     return modes, size

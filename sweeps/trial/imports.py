@@ -81,10 +81,11 @@ def _find(module: str) -> tuple[ModuleSpec | None, str]:
     search, found, parts = None, None, module.split(".")
     for depth in range(len(parts)):
         name = ".".join(parts[: depth + 1])
+        if depth and search is None:
+            return None, name
         specs = (finder.find_spec(name, search, None) for finder in sys.meta_path)
         found = next((spec for spec in specs if spec is not None), None)
-        last = depth == len(parts) - 1
-        if found is None or (found.submodule_search_locations is None and not last):
+        if found is None:
             return None, name
         search = found.submodule_search_locations
     return found, module

@@ -6,9 +6,8 @@ whether it ran through, went on from a `state()` or took turns with others in on
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -25,6 +24,7 @@ from sweeps.trial.build import build_model
 from sweeps.trial.datasets import Data
 from sweeps.trial.folder import ImageFiles
 from sweeps.trial.optim import learning_rate, make_optimizer
+from sweeps.trial.settings import epoch_settings
 from sweeps.trial.streaming import StreamedBatches
 from sweeps.trial.streams import seed_of
 
@@ -105,7 +105,7 @@ class _Training:
         trial, epoch = self._trial, self.epoch + 1
         start = perf_counter()
         self._noise.manual_seed(seed_of(trial.seed, "noise", epoch))
-        with _global_settings(trial, epoch, self._device):
+        with epoch_settings(trial, epoch, self._device):
             metrics = self._train(epoch)
             trained = perf_counter() - start
             metrics |= evaluate(self._model, self._batches.validation(), self._forward)
@@ -132,7 +132,7 @@ class _Training:
     def restore(self, state: State) -> None:
         """Take up the state of an epoch; `state` itself stays as it is."""
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._optimizer.load_state_dict(_copied(state["optimizer"]))  # it would keep the tensors
         for group in self._optimizer.param_groups:
             group["lr"] = self._lr
         self._scaler.load_state_dict(state["scaler"])
@@ -216,25 +216,6 @@ def evaluate(
             correct = correct + (logits.argmax(1) == labels).sum()
             count += len(labels)
     return {"val_loss": float(loss) / count, "val_accuracy": int(correct) / count}
-
-
-@contextmanager
-def _global_settings(trial: TrialSpec, epoch: int, device: str) -> Iterator[None]:
-    """For an epoch, torch's own generators seeded and its kernels as asked; all put back after.
-
-    Dropout and the like draw from torch's own generators: they too start anew at each epoch.
-    """
-    place = torch.device(device)
-    wanted, was = trial.training.deterministic, torch.are_deterministic_algorithms_enabled()
-    if wanted and place.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(seed_of(trial.seed, "global", epoch))
-        torch.use_deterministic_algorithms(wanted)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(was)
 
 
 def _copied(tree: Any) -> Any:

@@ -20,15 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeps.spec import TrialSpec
-from sweeps.trial.batches import (
-    Batch,
-    channel_statistics,
-    epoch_order,
-    evaluation_batch,
-    normalise,
-    scale_and_bias,
-    split,
-)
+from sweeps.trial.augment import channel_statistics, normalise, scale_and_bias
+from sweeps.trial.batches import Batch, epoch_order, evaluation_batch, split
 from sweeps.trial.folder import ImageFiles, Pixels, centre_square, open_image, resized
 from sweeps.trial.streams import numpy_generator
 

@@ -1,0 +1,282 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sweeps.errors import TrialDiverged
+from sweeps.trial.batches import ResidentBatches
+from sweeps.trial.build import build_model
+from sweeps.trial.loop import fit
+from sweeps.trial.optim import make_optimizer
+
+NOISE = {"noise": {"ghost_size": 4}}
+SHAPE = {"in_channels": 3, "image_size": 6, "classes": 2}
+
+CONFIGURATIONS = {
+    "noise": {"model": NOISE},
+    "adamw": {"training": {"optimizer": {"name": "adamw", "lr": 1e-2}, "clip_norm": 1.0}},
+    "accumulate": {"model": {"norm": {"kind": "ghost_batch", "ghost_size": 4}, **NOISE}},
+    "warm-up": {"training": {"schedule": {"warmup_epochs": 1.5, "min_lr": 1e-3}}},
+    "plain": {"model": {"norm": {"kind": "none"}}, "training": {"label_smoothing": 0.1}},
+}
+
+
+@pytest.fixture
+def small(trial):
+    """Makes a trial of 3 epochs of 5 updates on the tiny colour images, augmented."""
+
+    def make(*, model=None, training=None, **rest):
+        training = {"batch_size": 8, "epochs": 3, **(training or {})}
+        return trial(data={"crop_padding": 1, "flip": True}, model=model, training=training, **rest)
+
+    return make
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_resume_at_every_epoch_is_bit_for_bit(small, tiny, name, untimed, same):
+    fields = CONFIGURATIONS[name]
+    if name == "accumulate":
+        fields = fields | {"training": {"accumulate": 2}}
+    spec = small(**fields)
+    whole, states = [], []
+    for result in fit(spec, tiny):
+        whole.append(result)
+        states.append(result.state())
+    assert [r.epoch for r in whole] == [1, 2, 3]
+    for done in (1, 2):
+        rest = []
+        for result in fit(spec, tiny, resume=states[done - 1]):
+            rest.append(result)
+            assert same(result.state(), states[result.epoch - 1])
+        assert [r.epoch for r in rest] == [1, 2, 3][done:]
+        assert untimed(rest) == untimed(whole)[done:]
+
+
+def test_a_state_is_not_moved_by_what_follows(small, tiny, same):
+    results = fit(small(), tiny)
+    state = next(results).state()
+    [*fit(small(), tiny, resume=state)]
+    next(results)
+    assert same(state, next(fit(small(), tiny)).state())
+
+
+def test_a_state_is_refused_once_training_went_on(small, tiny):
+    results = fit(small(), tiny)
+    first = next(results)
+    next(results)
+    with pytest.raises(RuntimeError, match="state of epoch 1 is gone: epoch 2 is done"):
+        first.state()
+
+
+def test_trials_that_take_turns_do_not_touch_each_other(small, tiny, untimed):
+    specs = [small(model=NOISE, seed=seed) for seed in (0, 1)]
+    alone = [untimed(fit(spec, tiny)) for spec in specs]
+    turns = zip(*(fit(spec, tiny) for spec in specs), strict=True)
+    together = [untimed(results) for results in zip(*turns, strict=True)]
+    assert together == alone
+    assert alone[0] != alone[1]
+
+
+def test_torchs_own_generator_is_left_alone_and_does_not_matter(small, tiny, untimed):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = untimed(fit(small(model=NOISE), tiny))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(1)
+    assert untimed(fit(small(model=NOISE), tiny)) == first
+
+
+def test_dropout_in_a_users_model_resumes_too(small, tiny, module, untimed):
+    module(
+        "mine.py",
+        "from torch import nn\n"
+        "def net(in_channels, image_size, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(108, classes))\n",
+    )
+    spec = small(model={"name": "mine:net", "options": {}})
+    results = fit(spec, tiny)
+    first = next(results)
+    state = first.state()
+    torch.rand(7)
+    whole = untimed([first, *results])
+    assert untimed(fit(spec, tiny, resume=state)) == whole[1:]
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Records the batches that training sees."""
+    seen = []
+    original = ResidentBatches.train
+
+    def train(self, epoch):
+        for images, labels in original(self, epoch):
+            seen.append((epoch, images.clone(), labels.clone()))
+            yield images, labels
+
+    monkeypatch.setattr(ResidentBatches, "train", train)
+    return seen
+
+
+def test_arms_that_differ_in_noise_share_init_order_and_augmentation(
+    small, tiny, watched, untimed, same
+):
+    arms = [
+        None,
+        {"ghost_size": 4, "strength": 1.0},
+        {"ghost_size": 16, "strength": 1.0},
+        {"ghost_size": 4, "strength": 0.5},
+    ]
+    specs = [small(model={"noise": noise}) for noise in arms]
+    inits = [list(build_model(spec, **SHAPE).parameters()) for spec in specs]
+    assert all(same(inits[0], init) for init in inits[1:])
+    runs, batches = [], []
+    for spec in specs:
+        runs.append(untimed(fit(spec, tiny)))
+        batches.append(watched.copy())
+        watched.clear()
+    assert len(batches[0]) == 15
+    assert all(same(batches[0], other) for other in batches[1:])
+    assert len({str(run) for run in runs}) == 4
+
+
+def test_seeds_change_init_order_augmentation_and_noise(small, tiny, watched, same):
+    for seed in (0, 1):
+        next(fit(small(seed=seed), tiny))
+    assert not same(watched[0][1:], watched[5][1:])
+    a, b = (build_model(small(seed=seed), **SHAPE) for seed in (0, 1))
+    assert not same(a.state_dict(), b.state_dict())
+
+
+def test_init_leaves_torchs_own_generator_alone(small, same):
+    before = torch.get_rng_state()
+    first = build_model(small(), **SHAPE).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    assert same(build_model(small(), **SHAPE).state_dict(), first)
+
+
+def test_accumulation_is_the_big_batch_without_norm(small, tiny):
+    plain = {"norm": {"kind": "none"}}
+    training = {"clip_norm": 0.5, "label_smoothing": 0.1}
+    states, losses = [], []
+    for accumulate in (1, 4):
+        *_, last = fit(small(model=plain, training={"accumulate": accumulate, **training}), tiny)
+        states.append(last.state()["model"])
+        losses.append([last.metrics[k] for k in ("train_loss", "train_accuracy", "val_loss")])
+    torch.testing.assert_close(states[1], states[0], atol=1e-5, rtol=1e-4)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_metrics_by_hand(small, tiny):
+    """With a vanishing learning rate and no norm, metrics are those of the initial model."""
+    spec = small(
+        model={"norm": {"kind": "none"}},
+        training={"optimizer": {"lr": 1e-30}, "label_smoothing": 0.2, "epochs": 1},
+    )
+    (result,) = fit(spec, tiny)
+    model, batches = build_model(spec, **SHAPE), ResidentBatches(spec, tiny, "cpu")
+    with torch.no_grad():
+        train = [(model(x), y) for x, y in batches.train(1)]
+        val = [(model(x), y) for x, y in batches.validation()]
+    smooth = [F.cross_entropy(z, y, label_smoothing=0.2).item() for z, y in train]
+    right = [(z.argmax(1) == y).float().mean().item() for z, y in train]
+    ((z, y),) = val
+    wanted = {
+        "train_loss": sum(smooth) / 5,
+        "train_accuracy": sum(right) / 5,
+        "val_loss": F.cross_entropy(z, y).item(),
+        "val_accuracy": (z.argmax(1) == y).float().mean().item(),
+    }
+    assert {k: result.metrics[k] for k in wanted} == pytest.approx(wanted, abs=1e-6)
+    assert set(result.metrics) == {*wanted, "lr", "images_per_second", "seconds"}
+
+
+def test_training_by_hand(small, tiny, same):
+    """Three epochs against the loop as one would write it first."""
+    spec = small(training={"schedule": {"name": "step", "milestones": [1], "gamma": 0.1}})
+    *_, last = fit(spec, tiny)
+    model, lr = build_model(spec, **SHAPE), torch.tensor(0.0)
+    optimizer = make_optimizer(model, spec.training.optimizer, lr)
+    batches = ResidentBatches(spec, tiny, "cpu")
+    for epoch in (1, 2, 3):
+        lr.fill_(0.1 if epoch == 1 else 0.1 * 0.1)
+        for images, labels in batches.train(epoch):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+    assert same(last.state()["model"], dict(model.state_dict()))
+    assert last.metrics["lr"] == pytest.approx(0.01)
+
+
+def test_clipping_bounds_the_step(small, tiny):
+    spec = small(
+        training={
+            "clip_norm": 1e-3,
+            "epochs": 1,
+            "schedule": {"name": "constant"},
+            "optimizer": {"lr": 1.0, "momentum": 0, "nesterov": False, "weight_decay": 0},
+        }
+    )
+    before = build_model(spec, **SHAPE).state_dict()
+    (result,) = fit(spec, tiny)
+    after = result.state()["model"]
+    moved = [after[k] - before[k] for k in before if k.endswith(("weight", "bias"))]
+    norm = torch.cat([m.flatten() for m in moved]).norm().item()
+    assert 1e-4 < norm < 5 * 1e-3 * 1.01  # 5 updates of norm 1e-3 at most
+
+
+@pytest.mark.filterwarnings("error")
+def test_divergence_tells_where(small, tiny):
+    spec = small(
+        model={"norm": {"kind": "none"}},
+        training={"optimizer": {"lr": 1e25}, "schedule": {"name": "constant"}},
+    )
+    with pytest.raises(TrialDiverged, match=r"(nan|inf) at epoch 1, step [2-5] of 5.*rate 1e\+25"):
+        list(fit(spec, tiny))
+
+
+def test_a_batch_larger_than_the_training_images(small, tiny):
+    with pytest.raises(ValueError, match=r"batch_size must not exceed .* found 41"):
+        next(fit(small(training={"batch_size": 41}), tiny))
+
+
+def test_accumulate_must_divide(small, tiny):
+    with pytest.raises(ValueError, match="3 does not divide 8"):
+        next(fit(small(training={"accumulate": 3}), tiny))
+
+
+def test_determinism_is_asked_for_during_training_alone(small, tiny, monkeypatch):
+    seen = []
+    original = nn.Linear.forward
+
+    def forward(self, x):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return original(self, x)
+
+    monkeypatch.setattr(nn.Linear, "forward", forward)
+    for wanted in (True, False):
+        next(fit(small(training={"deterministic": wanted}), tiny))
+        assert set(seen) == {wanted}
+        assert not torch.are_deterministic_algorithms_enabled()
+        seen.clear()
+
+
+def test_precision_and_layout_are_for_gpus(small, tiny, untimed):
+    fields = {"precision": "float16", "channels_last": True}
+    assert untimed(fit(small(training=fields), tiny)) == untimed(fit(small(), tiny))
+
+
+def test_digits_are_learnt(trial, digits):
+    *_, last = fit(trial(model={"noise": {"ghost_size": 32}, "options": {"width": 64}}), digits)
+    assert last.metrics["val_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("kind", "noise"),
+    [("batch", None), ("batch", 1), ("ghost_batch", 1), ("layer", 1), ("group", None), ("none", 1)],
+)
+def test_norm_and_noise_reach_the_model(trial, kind, noise):
+    noise = noise and {"ghost_size": 8, "strength": 0.5, "scale": False}
+    model = {"norm": {"kind": kind, "ghost_size": 8, "groups": 4}, "noise": noise}
+    text = str(build_model(trial(model=model), **SHAPE))
+    assert ("strength=0.5" in text) == (noise is not None)
