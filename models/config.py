@@ -5,8 +5,10 @@ from typing import Literal, get_args
 
 from models.checks import require_count, require_number
 
-NormKind = Literal["batch", "ghost_batch", "layer", "group", "none"]
-NoiseKind = Literal["ghost"]
+NormKind = Literal["batch", "ghost_batch", "exclusive_batch", "eval_norm", "layer", "group", "none"]
+NoiseKind = Literal["ghost", "analytic"]
+GROUPED = ("ghost_batch", "exclusive_batch", "eval_norm")
+"""The norms that share statistics among `ghost_size` samples."""
 
 
 def _require_kind(field: str, kind: str, known: tuple[str, ...]) -> None:
@@ -25,21 +27,26 @@ class NoiseConfig:
     """
 
     kind: NoiseKind = "ghost"
-    """What makes the noise: statistics of ghost batches."""
+    """ghost: the statistics of ghost batches. analytic: draws that take the form of these."""
     ghost_size: int
-    """Samples that each sample draws, with replacement, from its batch; at least 1."""
+    """Samples that each sample draws, with replacement, from its batch; at least 1, analytic 2."""
     strength: float = 1.0
     """How far to go: 0 is the identity, 1 the paper's noise, more is more; at least 0."""
     eps: float = 1e-3
-    """Added to both variances of the ratio; above 0. The paper's experiments use 1e-3."""
+    """Added by ghost noise to both variances; above 0. The paper's experiments use 1e-3."""
     shift: bool = True
     """Whether the noise moves the mean."""
     scale: bool = True
     """Whether the noise changes the variance; at least one of shift and scale is on."""
+    before_affine: bool | None = None
+    """Whether the noise stands before the norm's gain and bias, or after them. None: before in
+    batch norms, after in layer and group norm."""
 
     def __post_init__(self) -> None:
         _require_kind("noise.kind", self.kind, get_args(NoiseKind))
-        require_count("noise.ghost_size", self.ghost_size, 1, "16 is the paper's best on ResNet-18")
+        least = 2 if self.kind == "analytic" else 1
+        remedy = "16 is the paper's best on ResNet-18"
+        require_count("noise.ghost_size", self.ghost_size, least, remedy)
         require_number("noise.strength", self.strength, "0 turns the noise off", least=0.0)
         require_number("noise.eps", self.eps, "the paper uses 1e-3", above=0.0)
         if not (self.shift or self.scale):
@@ -58,16 +65,17 @@ class NormConfig:
     """
 
     kind: NormKind = "batch"
-    """batch, ghost_batch, layer (all channels and space of a sample), group or none."""
+    """batch; ghost_batch, exclusive_batch or eval_norm, which are batch norms of groups; layer (all
+    channels and space of a sample), group; none, with which deep networks need a small lr."""
     ghost_size: int | None = None
-    """Samples whose statistics ghost_batch shares; only there, and required there; at least 1.
-    The noise has a ghost size of its own."""
+    """Samples in a group of ghost_batch, exclusive_batch (at least 2) and eval_norm: required there
+    and only there. The noise has a ghost size of its own."""
     groups: int = 32
     """Groups of channels of group norm; must divide the channels of every site."""
     eps: float = 1e-5
     """Added to the variance by the norm; above 0."""
     momentum: float = 0.1
-    """Weight of the newest batch in the running statistics of (ghost) batch norm; in (0, 1]."""
+    """Weight of the newest batch in the running statistics of batch norms; in (0, 1]."""
     noise: NoiseConfig | None = None
     """The noise, or None for none."""
 
@@ -84,13 +92,14 @@ class NormConfig:
             )
 
     def _check_ghost_size(self) -> None:
-        if self.kind == "ghost_batch":
+        if self.kind in GROUPED:
+            least = 2 if self.kind == "exclusive_batch" else 1
             remedy = "give the number of samples that share statistics"
-            require_count("norm.ghost_size", self.ghost_size, 1, remedy)
+            require_count("norm.ghost_size", self.ghost_size, least, remedy)
         elif self.ghost_size is not None:
             raise ValueError(
-                f"norm.ghost_size belongs to norm.kind 'ghost_batch', got {self.ghost_size} with "
-                f"{self.kind!r}; for ghost noise set norm.noise.ghost_size instead"
+                f"norm.ghost_size belongs to norm.kind {', '.join(GROUPED)}, got {self.ghost_size} "
+                f"with {self.kind!r}; for ghost noise set norm.noise.ghost_size instead"
             )
 
 

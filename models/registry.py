@@ -7,11 +7,13 @@ from torch import nn
 
 from models.checks import closest, require_count
 from models.config import PLAIN, NormConfig
+from models.convmixer import ConvMixer
 from models.from_import_path import from_import_path
 from models.from_torchvision import from_torchvision
 from models.mlp import MLP
 from models.preact_resnet import PreActResNet18
 from models.resnet20 import ResNet20
+from models.simple_vit import SimpleViT
 
 
 def create(
@@ -32,6 +34,9 @@ def create(
         name: one of
             `mlp`, with options `depth` (3) and `width` (128);
             `preact_resnet18` or `resnet20`, with option `width_multiplier` (1.0);
+            `convmixer`, with options `dim` (256), `depth` (8), `kernel` (5) and `patch` (2);
+            `simple_vit`, with options `patch` (4), `dim` (512), `depth` (6), `heads` (16),
+            `head_dim` (64) and `hidden` (1024);
             `torchvision:NAME`, such as `torchvision:resnet50`: see `from_torchvision`;
             `package.module:function`, a callable of your own: see `from_import_path`.
         in_channels: channels of an image.
@@ -100,10 +105,47 @@ def _resnet20(
     return ResNet20(in_channels, classes, width_multiplier=width_multiplier, norm=norm)
 
 
+def _convmixer(
+    *,
+    in_channels: int,
+    image_size: int,
+    classes: int,
+    norm: NormConfig,
+    dim: int = 256,
+    depth: int = 8,
+    kernel: int = 5,
+    patch: int = 2,
+) -> nn.Module:
+    sizes = {"dim": dim, "depth": depth, "kernel": kernel, "patch": patch}
+    model = ConvMixer(in_channels, classes, norm=norm, **sizes)
+    require_count("image_size", image_size, patch, "take a smaller patch or larger images")
+    return model
+
+
+def _simple_vit(
+    *,
+    in_channels: int,
+    image_size: int,
+    classes: int,
+    norm: NormConfig,
+    patch: int = 4,
+    dim: int = 512,
+    depth: int = 6,
+    heads: int = 16,
+    head_dim: int = 64,
+    hidden: int = 1024,
+) -> nn.Module:
+    sizes = {"patch": patch, "dim": dim, "depth": depth}
+    sizes |= {"heads": heads, "head_dim": head_dim, "hidden": hidden}
+    return SimpleViT(in_channels, image_size, classes, norm=norm, **sizes)
+
+
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
+    "convmixer": _convmixer,
     "mlp": _mlp,
     "preact_resnet18": _preact_resnet18,
     "resnet20": _resnet20,
+    "simple_vit": _simple_vit,
 }
 
 

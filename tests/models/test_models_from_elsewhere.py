@@ -114,7 +114,9 @@ def test_exceptions_of_the_own_function_pass(own):
         make("my_models:broken")
 
 
+ANALYTIC = NormConfig(noise=NoiseConfig(kind="analytic", ghost_size=4))
 BAD = [
+    ("torchvision:resnet18", {"norm": ANALYTIC}, "take noise.kind 'ghost' .* got 'analytic'"),
     ("torchvision:resnet5", {}, "no classification model 'resnet5'.*did you mean 'resnet50'"),
     ("torchvision:fcn_resnet50", {}, "no classification model"),
     ("torchvision:resnet18", {"in_channels": 2}, "images of 1 or 3 channels, got 2"),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 import torch
@@ -11,22 +12,34 @@ import gni
 from models import NoiseConfig, NormConfig, available, create
 
 NOISE = NoiseConfig(ghost_size=4)
+ANALYTIC = NoiseConfig(kind="analytic", ghost_size=8)
 NORMS = {
     "batch": NormConfig(),
     "ghost_batch": NormConfig(kind="ghost_batch", ghost_size=2),
+    "exclusive_batch": NormConfig(kind="exclusive_batch", ghost_size=4),
+    "eval_norm": NormConfig(kind="eval_norm", ghost_size=2),
     "layer": NormConfig(kind="layer"),
     "group": NormConfig(kind="group", groups=2),
     "none": NormConfig(kind="none"),
 }
+ENOUGH = {
+    "batch": ("plain", "noise", "analytic"),
+    "exclusive_batch": ("plain",),
+    "eval_norm": ("plain",),
+}
+"""Norms whose noise test_norms.py covers need no more here; each model costs time."""
 SMALL = {
+    "convmixer": {"depth": 2, "dim": 8, "kernel": 3},
     "mlp": {"depth": 2, "width": 8},
     "preact_resnet18": {"width_multiplier": 1 / 16},
     "resnet20": {"width_multiplier": 1 / 4},
+    "simple_vit": {"depth": 1, "dim": 8, "heads": 2, "head_dim": 4, "hidden": 8},
 }
 EVERY_NORM = [
     pytest.param(NormConfig(**{**norm.__dict__, "noise": noise}), id=f"{kind}-{label}")
     for kind, norm in NORMS.items()
-    for label, noise in (("plain", None), ("noise", NOISE))
+    for label, noise in (("plain", None), ("noise", NOISE), ("analytic", ANALYTIC))
+    if label in ENOUGH.get(kind, ("plain", "noise"))
 ]
 
 
@@ -64,16 +77,25 @@ def test_every_model_with_every_norm_trains_and_evaluates(name, norm):
     assert model(x[:1]).shape == (1, 3)
 
 
+@cache
+def plain_start(name):
+    """What a model without noise starts from, and the generator's state after it."""
+    return drawn(small(name)), torch.get_rng_state()
+
+
 @pytest.mark.parametrize("norm", EVERY_NORM)
 @pytest.mark.parametrize("name", available())
 def test_norm_and_noise_change_neither_start_nor_generator(name, norm):
-    plain = small(name)
-    state = torch.get_rng_state()
-    other = small(name, norm)
+    plain, state = plain_start(name)
+    other = drawn(small(name, norm))
     assert torch.equal(torch.get_rng_state(), state)
-    pairs = list(zip(drawn(plain), drawn(other), strict=True))
-    assert all(torch.equal(a, b) for a, b in pairs)
-    assert not torch.equal(pairs[0][0], next(iter(drawn(small(name, norm, seed=1)))))
+    assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
+
+
+@pytest.mark.parametrize("name", available())
+def test_another_seed_gives_another_start(name):
+    other = drawn(small(name, seed=1))
+    assert not any(torch.equal(a, b) for a, b in zip(plain_start(name)[0], other, strict=True))
 
 
 def drawn(model):
@@ -89,6 +111,10 @@ def drawn(model):
         # 11 159 232 weights of convolutions, 2·4352 of the norms, 512·100 + 100 of the head.
         ("preact_resnet18", (3, 32, 100), {}, 20, 11_219_236),
         ("resnet20", (3, 32, 10), {}, 21, 272_474),
+        # Convolutions 3328 and 8·(6656 + 65 792), 17·2·256 of the norms, 256·10 + 10 of the head.
+        ("convmixer", (3, 32, 10), {}, 17, 594_186),
+        # 25 088 of the embedding, 6·3 147 264 in blocks, 2·48 + 14·2·512 of the norms, 5130.
+        ("simple_vit", (3, 32, 10), {}, 15, 18_928_234),
     ],
 )
 def test_sites_and_sizes_are_the_published_ones(name, images, options, sites, size):
@@ -98,12 +124,14 @@ def test_sites_and_sizes_are_the_published_ones(name, images, options, sites, si
     assert count(plain, nn.modules.batchnorm._BatchNorm) == sites
     assert parameters(plain) == size
     noisy = create(name, **shape, norm=NormConfig(noise=NOISE), **options)
-    kind = gni.GhostNoiseBatchNorm1d if name == "mlp" else gni.GhostNoiseBatchNorm2d
-    assert count(noisy, kind) == sites
+    assert count(noisy, gni.GhostNoiseBatchNorm) == sites
     assert list(noisy.state_dict()) == list(plain.state_dict())
 
 
-@pytest.mark.parametrize(("name", "sites"), [("mlp", 2), ("preact_resnet18", 20), ("resnet20", 21)])
+@pytest.mark.parametrize(
+    ("name", "sites"),
+    [("mlp", 2), ("preact_resnet18", 20), ("resnet20", 21), ("convmixer", 5), ("simple_vit", 5)],
+)
 def test_noise_stands_at_every_site_without_norms(name, sites):
     model = small(name, NormConfig(kind="none", noise=NOISE))
     assert count(model, gni.GhostNoise) == sites
@@ -122,6 +150,21 @@ def test_width_multiplier_scales_the_channels():
     assert (wide.head.in_features, narrow.head.in_features) == (128, 32)
 
 
+def test_vision_transformer_sees_where_a_patch_is_and_nothing_else():
+    model = small("simple_vit", NORMS["layer"]).eval()
+    x = torch.randn(1, 1, 8, 8)
+    moved = x.roll(4, 3)
+    assert not torch.allclose(model(x), model(moved), atol=1e-3)
+    model.positions.zero_()
+    torch.testing.assert_close(model(x), model(moved))
+
+
+def test_noise_of_a_vision_transformer_is_over_tokens():
+    model = small("simple_vit", NormConfig(kind="layer", noise=NOISE))
+    sites = [m for m in model.modules() if isinstance(m, gni.GhostNoise)]
+    assert [site.channel_dim for site in sites] == [-1] * 5
+
+
 def test_hidden_biases_exist_only_without_norms():
     assert small("mlp").layers[1].bias is None
     assert small("mlp", NORMS["none"]).layers[1].bias.abs().sum() == 0
@@ -130,7 +173,7 @@ def test_hidden_biases_exist_only_without_norms():
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("preact_resnet_18", {}, "known are mlp, .*did you mean 'preact_resnet18'"),
+        ("preact_resnet_18", {}, "known are convmixer, .*did you mean 'preact_resnet18'"),
         ("mlp", {"depht": 3}, "mlp has no option 'depht': its options are depth, width"),
         ("mlp", {"depth": 0}, "depth must be an integer of at least 1, got 0"),
         ("mlp", {"width": 0}, "width must be an integer of at least 1, got 0"),
@@ -140,6 +183,11 @@ def test_hidden_biases_exist_only_without_norms():
         ("resnet20", {"image_size": 3}, "image_size must be an integer of at least 4"),
         ("resnet20", {"width_multiplier": 0.0}, "width_multiplier must be a finite number above 0"),
         ("resnet20", {"width_multiplier": 0.01}, "got 0.01; take 0.0625 or more"),
+        ("convmixer", {"image_size": 1}, "image_size must be an integer of at least 2, got 1"),
+        ("convmixer", {"kernel": 0}, "kernel must be an integer of at least 1, got 0"),
+        ("simple_vit", {"image_size": 30}, "patch must divide image_size, got 30 / 4; .* is 28"),
+        ("simple_vit", {"dim": 30}, "4 must divide dim, got 30 / 4"),
+        ("simple_vit", {"heads": 0}, "heads must be an integer of at least 1, got 0"),
         ("resnet20", {"norm": NormConfig(kind="group")}, "got 32 groups for 16 channels"),
     ],
 )
