@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gni._checks import check_strength
-from gni._fused import affine, normalise
-from gni._moments import Ghosts, Moments, batch_moments
+from gni._fused import Statistics, normalise
+from gni._moments import Ghosts, Moments, batch_moments, ghost_moments
 from gni._noise import Strength, check_ghosts, noise_coefficients
 from gni._running import update_running
 
@@ -25,26 +25,34 @@ class NoiseRule:
     shift: bool
     scale: bool
 
-    def __call__(
-        self, mean_bc: Tensor, var_bc: Tensor, weight_c: Tensor | None, bias_c: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return (a, b); the noise is a constant to autograd."""
-        mean_c, var_c = batch_moments(mean_bc, var_bc)
-        inverse_c = (var_c + self.eps).rsqrt()
+    def statistics(self, mean_bc: Tensor, var_bc: Tensor) -> Statistics:
+        """Return k = rho^-s·r and t = mean + s·delta, and the batch's mean and r = 1/std.
+
+        The noise is that of x/std with eps, so that of x with eps·std²: a constant to autograd.
+        """
         with torch.no_grad():
-            # The noise on x/σ with eps is the noise on x with eps·σ², its shift divided by σ.
-            delta_bc, noise_bc = noise_coefficients(
-                mean_bc,
-                var_bc,
-                self.ghosts,
-                self.strength,
-                eps=self.noise_eps * (var_c + self.eps),
-                shift=self.shift,
-                scale=self.scale,
+            ghost = ghost_moments(mean_bc, var_bc, self.ghosts)
+        batch = batch_moments(mean_bc, var_bc) if torch.is_grad_enabled() else ghost.batch
+        r_c = (batch.var + self.eps).rsqrt()
+        with torch.no_grad():
+            eps_c = self.noise_eps * (batch.var + self.eps)
+            delta_bc, factor_bc = noise_coefficients(
+                ghost, self.strength, eps=eps_c, shift=self.shift, scale=self.scale
             )
-            delta_bc = delta_bc * inverse_c
-        offset_bc = -noise_bc * (mean_c * inverse_c + delta_bc)
-        return affine(noise_bc * inverse_c, offset_bc, weight_c, bias_c)
+        # What is constant to autograd is delta·r; the quotient is 1 but has a gradient.
+        t_bc = batch.mean + delta_bc * (r_c.detach() / r_c)
+        return Statistics(factor_bc * r_c, t_bc, (batch.mean, r_c))
+
+    def pullback(
+        self, known: Statistics, total_bc: Tensor, dot_bc: Tensor, space: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return slope and offset (C,): the gradient of a batch norm."""
+        t_bc = known.t
+        mean_c, r_c = known.extra
+        count = len(t_bc) * space
+        centred_bc = torch.addcmul(dot_bc, t_bc - mean_c, total_bc)
+        slope_c = centred_bc.sum(0) * (-r_c.square() / count)
+        return slope_c, -mean_c * slope_c - total_bc.sum(0) / count
 
 
 def batch_norm_ghost_noise(  # noqa: PLR0917 (torch's order)

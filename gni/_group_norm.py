@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from gni._checks import check_ghost_size, check_group_size
-from gni._fused import affine, normalise
-from gni._moments import Moments, batch_moments
+from gni._fused import Statistics, coefficients, multiply_add, normalise
+from gni._moments import Moments, batch_moments, instance_moments
 from gni._running import update_running
 
 Running = Literal["mean", "sequential"]
@@ -23,17 +24,30 @@ class GroupRule:
     eps: float
     stop_gradient: bool
 
-    def __call__(
-        self, mean_bc: Tensor, var_bc: Tensor, weight_c: Tensor | None, bias_c: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return (a, b), equal within a group."""
+    def statistics(self, mean_bc: Tensor, var_bc: Tensor) -> Statistics:
+        """Return k = 1/std and t = mean, equal within a group."""
         if self.stop_gradient:
             mean_bc, var_bc = mean_bc.detach(), var_bc.detach()
         mean_gc, var_gc = group_moments(mean_bc, var_bc, self.ghost_size)
-        inverse_gc = (var_gc + self.eps).rsqrt()
-        scale_gc, offset_gc = affine(inverse_gc, -mean_gc * inverse_gc, weight_c, bias_c)
-        repeat = self.ghost_size
-        return scale_gc.repeat_interleave(repeat, 0), offset_gc.repeat_interleave(repeat, 0)
+        k_gc = (var_gc + self.eps).rsqrt()
+        k_bc, t_bc = (v.repeat_interleave(self.ghost_size, 0) for v in (k_gc, mean_gc))
+        return Statistics(k_bc, t_bc, ())
+
+    def pullback(
+        self, known: Statistics, total_bc: Tensor, dot_bc: Tensor, space: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return slope and offset: the gradient of a batch norm, for each group."""
+        k_bc, t_bc, _ = known
+        if self.stop_gradient:
+            return torch.zeros_like(k_bc), torch.zeros_like(k_bc)
+        count = self.ghost_size * space
+        total_gc, dot_gc = (self._sum(value) / count for value in (total_bc, dot_bc))
+        slope_bc = dot_gc.repeat_interleave(self.ghost_size, 0).mul_(k_bc).mul_(k_bc).neg_()
+        offset_bc = total_gc.repeat_interleave(self.ghost_size, 0).neg_()
+        return slope_bc, offset_bc.addcmul_(t_bc, slope_bc, value=-1)
+
+    def _sum(self, value_bc: Tensor) -> Tensor:
+        return value_bc.view(-1, self.ghost_size, value_bc.shape[1]).sum(1)
 
 
 def group_moments(mean_bc: Tensor, var_bc: Tensor, ghost_size: int) -> Moments:
@@ -113,23 +127,39 @@ class ExclusiveRule:
     ghost_size: int
     eps: float
 
-    def __call__(
-        self, mean_bc: Tensor, var_bc: Tensor, weight_c: Tensor | None, bias_c: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return (a, b)."""
+    def statistics(self, mean_bc: Tensor, var_bc: Tensor) -> Statistics:
+        """Return k = 1/std and t = mean of the others."""
         groups = (-1, self.ghost_size, mean_bc.shape[1])
         mean_gnc, var_gnc = mean_bc.view(groups), var_bc.view(groups)
         centre_g1c = mean_gnc.mean(1, keepdim=True)
         centred_gnc = mean_gnc - centre_g1c
-        square_gnc = var_gnc + centred_gnc.square()
+        square_gnc = torch.addcmul(var_gnc, centred_gnc, centred_gnc)
         others = self.ghost_size - 1
         # Means centred in the group sum to zero, so those of the others sum to minus one's own.
         shift_gnc = centred_gnc / -others
-        other_var_gnc = (square_gnc.sum(1, keepdim=True) - square_gnc) / others - shift_gnc.square()
-        inverse_gnc = (other_var_gnc.clamp_min(0) + self.eps).rsqrt()
-        offset_gnc = -(centre_g1c + shift_gnc) * inverse_gnc
-        scale_bc, offset_bc = inverse_gnc.view_as(mean_bc), offset_gnc.view_as(mean_bc)
-        return affine(scale_bc, offset_bc, weight_c, bias_c)
+        mean_square_gnc = (square_gnc.sum(1, keepdim=True) - square_gnc) / others
+        other_var_gnc = torch.addcmul(mean_square_gnc, shift_gnc, shift_gnc, value=-1)
+        k_gnc = (other_var_gnc.clamp_min(0) + self.eps).rsqrt()
+        t_bc = (centre_g1c + shift_gnc).view_as(mean_bc)
+        return Statistics(k_gnc.view_as(mean_bc), t_bc, (centre_g1c,))
+
+    def pullback(
+        self, known: Statistics, total_bc: Tensor, dot_bc: Tensor, space: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return slope and offset, by way of the others' mean and mean square about the centre."""
+        k_bc, t_bc, (centre_g1c,) = known
+        others = self.ghost_size - 1
+        k_gnc, t_gnc, total_gnc, dot_gnc = (
+            v.view(-1, self.ghost_size, v.shape[1]) for v in (k_bc, t_bc, total_bc, dot_bc)
+        )
+        var_grad = k_gnc.square().mul_(dot_gnc).mul_(-0.5)
+        mean_grad = torch.addcmul(total_gnc, t_gnc - centre_g1c, var_grad, value=2).neg_()
+        mean_grad, square_grad = (
+            (v.sum(1, keepdim=True) - v).div_(others * space) for v in (mean_grad, var_grad)
+        )
+        slope_gnc = square_grad.mul_(2)
+        offset_gnc = mean_grad.addcmul_(slope_gnc, centre_g1c, value=-1)
+        return slope_gnc.view_as(k_bc), offset_gnc.view_as(k_bc)
 
 
 def exclusive_batch_norm(  # noqa: PLR0917 (torch's order)
@@ -185,27 +215,6 @@ def exclusive_batch_norm(  # noqa: PLR0917 (torch's order)
     return z
 
 
-@dataclass(frozen=True)
-class MixedRule:
-    """Normalise by running statistics into which a share of the sample's own is mixed."""
-
-    running_mean: Tensor
-    running_var: Tensor
-    share: float
-    eps: float
-
-    def __call__(
-        self, mean_bc: Tensor, var_bc: Tensor, weight_c: Tensor | None, bias_c: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return (a, b)."""
-        own, rest = self.share, 1 - self.share
-        gap_bc = mean_bc - self.running_mean
-        mixed_bc = rest * self.running_var + own * var_bc + own * rest * gap_bc.square()
-        inverse_bc = (mixed_bc + self.eps).rsqrt()
-        offset_bc = -(self.running_mean + own * gap_bc) * inverse_bc
-        return affine(inverse_bc, offset_bc, weight_c, bias_c)
-
-
 def eval_norm(  # noqa: PLR0917 (torch's order)
     x: Float[Tensor, "B C *space"],
     ghost_size: int,
@@ -256,6 +265,9 @@ def eval_norm(  # noqa: PLR0917 (torch's order)
             eps=eps,
             fused=fused,
         )
-    share = 1 / check_ghost_size(ghost_size) ** 2
-    rule = MixedRule(running_mean, running_var, share, eps)
-    return normalise(x, weight, bias, rule, fused=fused)[0]
+    own = 1 / check_ghost_size(ghost_size) ** 2
+    mean_bc, var_bc = instance_moments(x)
+    gap_bc = mean_bc - running_mean
+    mixed_bc = (1 - own) * running_var + own * var_bc + own * (1 - own) * gap_bc.square()
+    k_bc = (mixed_bc + eps).rsqrt()
+    return multiply_add(x, *coefficients(k_bc, running_mean + own * gap_bc, weight, bias))

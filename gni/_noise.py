@@ -10,13 +10,13 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from gni._checks import check_batch, check_ghost_size, check_group_size, check_strength
+from gni._fused import multiply_add
 from gni._moments import (
+    GhostMoments,
     Ghosts,
-    batch_moments,
     ghost_moments,
     instance_moments,
     reduced_dims,
-    spread,
 )
 
 Strength = float | int | Float[Tensor, ""]
@@ -128,28 +128,29 @@ def check_ghosts(x: Tensor, ghosts: Tensor, channel_dim: int) -> None:
 
 
 def noise_coefficients(
-    mean_bc: Float[Tensor, "B C"],
-    var_bc: Float[Tensor, "B C"],
-    ghosts: Ghosts,
-    strength: Strength,
-    *,
-    eps: float | Tensor,
-    shift: bool,
-    scale: bool,
+    ghost: GhostMoments, strength: Strength, *, eps: float | Tensor, shift: bool, scale: bool
 ) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]:
-    """Return strength·delta and rho^-strength, both (B, C), for noise on the given instances.
-
-    At strength 0 these are exactly 0 and 1, whatever the instances hold (infinities included).
-    """
-    strength = torch.as_tensor(strength, dtype=mean_bc.dtype, device=mean_bc.device)
-    none = strength == 0
-    delta_bc, ghost_var_bc = ghost_moments(mean_bc, var_bc, ghosts)
-    delta_bc = torch.where(none, 0, strength * delta_bc) if shift else torch.zeros_like(delta_bc)
+    """Return strength·delta and rho^-strength."""
+    strength = torch.as_tensor(strength, dtype=ghost.var.dtype, device=ghost.var.device)
+    delta_bc = ghost.delta * strength if shift else strength.new_zeros(()).expand_as(ghost.delta)
     if not scale:
-        return delta_bc, torch.ones_like(delta_bc)
-    _, batch_var_c = batch_moments(mean_bc, var_bc)
-    ratio_bc = (batch_var_c + eps) / (ghost_var_bc + eps)
-    return delta_bc, torch.where(none, 1, ratio_bc.pow(strength / 2))
+        return delta_bc, strength.new_ones(()).expand_as(delta_bc)
+    # exp and log are vectorised on a CPU, pow is not.
+    ratio_bc = (ghost.batch.var + eps) / (ghost.var + eps)
+    return delta_bc, (ratio_bc.log() * (strength / 2)).exp()
+
+
+def identity_at_zero(
+    delta_bc: Float[Tensor, "B C"], factor_bc: Float[Tensor, "B C"], strength: Strength
+) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]:
+    """Turn `(x - delta)·factor` into a·x + b that at strength 0 is x bit for bit.
+
+    x + (-0.0) is x for every x, while x + 0.0 turns -0.0 into 0.0; and an infinite x, whose
+    statistics are not numbers, is to stay what it is.
+    """
+    none = torch.as_tensor(strength, device=delta_bc.device) == 0
+    scale_bc = torch.where(none, 1, factor_bc)
+    return scale_bc, torch.where(none | (delta_bc == 0), -0.0, -delta_bc * scale_bc)
 
 
 def ghost_noise(
@@ -190,13 +191,7 @@ def ghost_noise(
     check_strength(strength)
     check_ghosts(x, ghosts, channel_dim)
     with torch.no_grad():
-        mean_bc, var_bc = instance_moments(x, channel_dim)
-        delta_bc, scale_bc = noise_coefficients(
-            mean_bc, var_bc, ghosts, strength, eps=eps, shift=shift, scale=scale
-        )
-        # x + (-0.0) is x for every x; x + 0.0 turns -0.0 into 0.0.
-        offset_bc = torch.where(delta_bc == 0, -0.0, -delta_bc * scale_bc)
-    y = torch.addcmul(
-        spread(offset_bc, x, channel_dim), x.to(scale_bc.dtype), spread(scale_bc, x, channel_dim)
-    )
-    return y.to(x.dtype)
+        ghost = ghost_moments(*instance_moments(x, channel_dim), ghosts)
+        noise = noise_coefficients(ghost, strength, eps=eps, shift=shift, scale=scale)
+        scale_bc, offset_bc = identity_at_zero(*noise, strength)
+    return multiply_add(x, scale_bc, offset_bc, channel_dim)

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from gni._checks import check_strength
-from gni._moments import instance_moments, spread
-from gni._noise import Strength
+from gni._fused import multiply_add
+from gni._moments import instance_moments
+from gni._noise import Strength, identity_at_zero
 
 Dropout = Literal["bernoulli", "gaussian"]
 Per = Literal["element", "channel"]
@@ -87,16 +88,10 @@ def analytic_noise(
         delta_bc, square_bc = (value.to(dtype) for value in draw)
         if instance_std:
             delta_bc = delta_bc * instance_moments(x, channel_dim).var.sqrt()
-        none = strength == 0
-        scale_bc = square_bc.pow(-strength / 2) if scale else torch.ones_like(square_bc)
-        scale_bc = torch.where(none, 1, scale_bc)
-        offset_bc = -strength * delta_bc * scale_bc
-        # x + (-0.0) is x for every x; x + 0.0 turns -0.0 into 0.0.
-        offset_bc = torch.where(none, -0.0, offset_bc if shift else torch.zeros_like(offset_bc))
-    y = torch.addcmul(
-        spread(offset_bc, x, channel_dim), x.to(dtype), spread(scale_bc, x, channel_dim)
-    )
-    return y.to(x.dtype)
+        delta_bc = strength * delta_bc if shift else torch.zeros_like(delta_bc)
+        factor = square_bc.pow(-strength / 2) if scale else torch.ones_like(square_bc)
+        scale_bc, offset_bc = identity_at_zero(delta_bc, factor, strength)
+    return multiply_add(x, scale_bc, offset_bc, channel_dim)
 
 
 def check_dropout(p: object, kind: str, per: str) -> None:

@@ -1,0 +1,87 @@
+"""The three sweeps over an activation: measure, apply, sum. All else is small (B, C) arrays.
+
+On a CPU a contiguous (B, C, *space) is folded to B·C channels of one sample each; torch's own norm
+kernels then make one vectorised pass where broadcasting and `var_mean` take several. Other layouts,
+types and devices are composed from plain operations. Nothing here is differentiable.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+
+def foldable(x: Tensor) -> bool:
+    """Tell whether `x` (B, C, *space) can be folded for the CPU's norm kernels."""
+    return (
+        x.device.type == "cpu"
+        and x.dim() > 2
+        and x.dtype in (torch.float32, torch.float64)
+        and x.is_contiguous()
+        and x.numel() > 0
+    )
+
+
+def measure(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and biased variance (B, C) of a foldable `x` over space."""
+    batch, channels = x.shape[:2]
+    space = math.prod(x.shape[2:])
+    # One group per channel, eps 0: a constant instance has rstd inf, which is variance 0.
+    _, mean_bc, rstd_bc = _aten.native_group_norm(
+        x, None, None, batch, channels, space, channels, 0.0
+    )
+    return mean_bc, rstd_bc.square_().reciprocal_()
+
+
+def apply(x: Tensor, a_bc: Tensor, b_bc: Tensor) -> Tensor:
+    """Return a·x + b for (B, C) coefficients, in their dtype."""
+    if not foldable(x):
+        return torch.addcmul(_spread(b_bc, x), x.to(a_bc.dtype), _spread(a_bc, x))
+    channels = a_bc.numel()
+    zeros, ones = a_bc.new_zeros(channels), a_bc.new_ones(channels)
+    flat_a, flat_b = a_bc.reshape(channels), b_bc.reshape(channels)
+    folded = x.view(1, channels, -1)
+    z = torch.batch_norm(folded, flat_a, flat_b, zeros, ones, False, 0.0, 0.0, False)
+    return z.view_as(x)
+
+
+def combine(grad: Tensor, a_bc: Tensor, x: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+    """Return a·grad + slope·x + offset, in the dtype of `x`.
+
+    `slope` and `offset` broadcast to (B, C).
+    """
+    out = apply(grad, a_bc, offset.expand_as(a_bc))
+    return out.addcmul_(x.to(out.dtype), _spread(slope.expand_as(a_bc), x)).to(x.dtype)
+
+
+def _spread(value_bc: Tensor, x: Tensor) -> Tensor:
+    return value_bc[(..., *[None] * (x.dim() - 2))]
+
+
+def sums(grad: Tensor, x: Tensor, mean_bc: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sum(grad) and sum(grad·(x - mean)) over space, (B, C) each."""
+    if x.dim() == 2:
+        wide = grad.to(mean_bc.dtype)
+        return wide, (x - mean_bc).mul_(wide)
+    if not (foldable(x) and foldable(grad)):
+        wide = grad.to(mean_bc.dtype)
+        dims = list(range(2, x.dim()))
+        centred = x - _spread(mean_bc, x)
+        return wide.sum(dims), (wide * centred).sum(dims)
+    channels = mean_bc.numel()
+    ones = mean_bc.new_ones(channels)
+    _, dot, total = _aten.native_batch_norm_backward(
+        grad.view(1, channels, -1),
+        x.view(1, channels, -1),
+        ones,
+        None,
+        None,
+        mean_bc.reshape(channels),
+        ones,
+        True,
+        0.0,
+        [False, True, True],
+    )
+    return total.view_as(mean_bc), dot.view_as(mean_bc)
