@@ -12,6 +12,7 @@ with parameters, a metric row per epoch, tags, and the best and last checkpoint.
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from pathlib import Path
 
 import yaml
@@ -20,7 +21,7 @@ from mlflow.entities import Param
 from sweeps.journal import Record, State, Trial
 from sweeps.track.artifacts import checkpoints, error_summary
 from sweeps.track.rows import STATUS, Progress, result_rows, sweep_tags, trial_tags
-from sweeps.track.runs import Known, Runs
+from sweeps.track.runs import Runs
 
 
 class Projection:
@@ -33,7 +34,8 @@ class Projection:
         self._runs: Runs | None = None
         self._before: Runs | None = None
         self._touched: set[int] = set()
-        self._ended: set[int] = set()
+        self._ended: deque[Record] = deque()
+        self._last_stored = -1
         self._spec_stored = False
 
     def apply(self, record: Record) -> None:
@@ -46,7 +48,7 @@ class Projection:
         if "trial" in record:
             self._touched.add(record["trial"])
         if record["kind"] == "end":
-            self._ended.add(record["trial"])
+            self._ended.append(record)
             self._progress.note(self.state, record)
 
     def reopen(self) -> None:
@@ -88,10 +90,11 @@ class Projection:
     def _deliver_trial(self, runs: Runs, trial: Trial, closing: bool) -> None:
         if _is_closed(runs, trial):
             return
-        known = runs.trials.get(trial.number) or runs.create(trial)
+        tags = trial_tags(trial, self.state.versions, closing)
+        known = runs.trials.get(trial.number) or runs.create(trial, tags)
         params = [] if known.params else [Param(k, str(v)) for k, v in trial.params.items()]
         rows = result_rows(trial.results[known.results :])
-        runs.log(known, trial_tags(trial, self.state.versions, closing), rows, params)
+        runs.log(known, tags, rows, params)
         known.results, known.params = len(trial.results), True
         if trial.end:
             runs.set_status(known, STATUS[trial.status], trial.end["time"])
@@ -100,34 +103,46 @@ class Projection:
             runs.set_status(known, "KILLED" if closing else "RUNNING", last)
 
     def _deliver_files(self, runs: Runs, closing: bool) -> None:
-        assert self.state.spec is not None
+        """Store the files of ended trials by order of end; the tag says up to which record."""
         if not self._spec_stored:
-            text = yaml.safe_dump(self.state.spec.model_dump(mode="json"), sort_keys=False)
-            runs.client.log_text(runs.parent.run, text, "spec.yaml")
-            self._spec_stored = True
-        for number in sorted(self._ended):
-            known = runs.trials[number]
-            if known.tags.get("files") != known.tags["epochs"]:
-                self._store_files(runs, known, self.state.trials[number])
-                runs.log(known, {"files": known.tags["epochs"]})
-            self._ended.discard(number)
+            self._store_spec(runs)
+        stored = int(runs.parent.tags.get("files", "-1"))
+        while self._ended:
+            end = self._ended[0]
+            if end["n"] > stored:
+                self._store_trial(runs, self.state.trials[end["trial"]])
+                self._last_stored = end["n"]
+            self._ended.popleft()
         report = self.folder / "report"
         if closing and report.is_dir():
-            runs.client.log_artifacts(runs.parent.run, str(report), "report")
+            runs.store_folder(runs.parent, report, "report")
+        if closing:
+            runs.log(runs.parent, {"files": str(max(stored, self._last_stored))})
 
-    def _store_files(self, runs: Runs, known: Known, trial: Trial) -> None:
+    def _store_trial(self, runs: Runs, trial: Trial) -> None:
         assert self.state.spec is not None
+        objective = self.state.spec.objective
         _, error = error_summary(trial.end.get("error") if trial.end else None)
-        if error:
-            runs.client.log_text(known.run, error, "error.txt")
-        if not self.state.spec.tracking.artifacts:
+        wanted = self.state.spec.tracking.artifacts
+        found = checkpoints(self.folder, trial, objective) if wanted else {}
+        if not error and not found:
             return
-        found = checkpoints(self.folder, trial, self.state.spec.objective)
-        with tempfile.TemporaryDirectory() as aside:  # links give the files their names in MLflow
-            for role, path in found.items():
-                (Path(aside) / f"{role}.pt").symlink_to(path.resolve())
-            if found:
-                runs.client.log_artifacts(known.run, aside, "checkpoints")
+        with tempfile.TemporaryDirectory() as name:
+            aside = Path(name)
+            (aside / "checkpoints").mkdir()
+            for role, path in found.items():  # links give the files their names in MLflow
+                (aside / "checkpoints" / f"{role}.pt").symlink_to(path.resolve())
+            if error:
+                (aside / "error.txt").write_text(error, encoding="utf-8")
+            runs.store_folder(runs.trials[trial.number], aside)
+
+    def _store_spec(self, runs: Runs) -> None:
+        assert self.state.spec is not None
+        with tempfile.TemporaryDirectory() as name:
+            text = yaml.safe_dump(self.state.spec.model_dump(mode="json"), sort_keys=False)
+            (Path(name) / "spec.yaml").write_text(text, encoding="utf-8")
+            runs.store_folder(runs.parent, Path(name))
+        self._spec_stored = True
 
 
 def _is_closed(runs: Runs, trial: Trial) -> bool:

@@ -37,12 +37,13 @@ def result_rows(results: list[Record]) -> list[Metric]:
 def trial_tags(trial: Trial, versions: dict[str, str], closing: bool) -> dict[str, str]:
     """What is said of a trial beside its numbers; absent and empty facts are left out."""
     status = "interrupted" if trial.end is None and closing else trial.status
-    tags: dict[str, Any] = {"status": status, "epochs": len(trial.results)}
+    tags: dict[str, Any] = {"status": status}
     tags["rung"] = next((r["rung"] for r in reversed(trial.results) if r.get("rung")), None)
     tags["version"] = versions.get("commit") or versions.get("ghost-noise-sweeps")
     tags["attempts"] = len(trial.attempts)
     tags["node"] = next((r["node"] for r in reversed(trial.results) if r.get("node")), None)
     if trial.end:
+        tags["epochs"] = len(trial.results)
         tags["reason"] = trial.end.get("reason")
         tags["error"] = error_summary(trial.end.get("error"))[0]
     return {key: str(value) for key, value in tags.items() if value not in (None, "")}

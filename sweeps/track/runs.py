@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from sweeps.journal import State, Trial
@@ -27,6 +28,8 @@ class Known:
 
     run: str
     status: str
+    place: str
+    """Address of its artifacts."""
     tags: dict[str, str] = field(default_factory=dict)
     results: int = 0
     params: bool = False
@@ -52,9 +55,9 @@ class Runs:
             parent = self._take(run) or parent
         self.parent = parent or self._create(state.spec.name, state.created, {})
 
-    def create(self, trial: Trial) -> Known:
+    def create(self, trial: Trial, tags: dict[str, str]) -> Known:
         """Open the run of a trial."""
-        tags = {
+        tags = tags | {
             "sweep.trial": str(trial.number),
             "mlflow.parentRunId": self.parent.run,
             "seed": str(trial.seed),
@@ -87,6 +90,12 @@ class Runs:
             self.client.set_terminated(known.run, status, milliseconds(when))
         known.status = status
 
+    def store_folder(self, known: Known, folder: Path, under: str | None = None) -> None:
+        """Copy the files in `folder` to the run's artifacts."""
+        # MlflowClient.log_artifacts does this too, after it has read the whole run.
+        artifacts = get_artifact_repository(known.place, tracking_uri=self.client.tracking_uri)
+        artifacts.log_artifacts(str(folder), under)
+
     def _find_experiment(self, name: str, location: str | None) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is None:
@@ -117,7 +126,7 @@ class Runs:
 
     def _take(self, run: Run) -> Known | None:
         """Note a run that was found; returns it when it is a parent."""
-        known = Known(run.info.run_id, run.info.status, dict(run.data.tags))
+        known = self._known(run, dict(run.data.tags))
         number = known.tags.get("sweep.trial")
         if number is None:
             return known
@@ -130,4 +139,9 @@ class Runs:
     def _create(self, name: str, start: float, tags: dict[str, str]) -> Known:
         tags = {**self._key, **tags}
         run = self.client.create_run(self._experiment, milliseconds(start), tags, run_name=name)
-        return Known(run.info.run_id, "RUNNING", tags)
+        return self._known(run, tags)
+
+    @staticmethod
+    def _known(run: Run, tags: dict[str, str]) -> Known:
+        assert run.info.artifact_uri is not None
+        return Known(run.info.run_id, run.info.status, run.info.artifact_uri, tags)

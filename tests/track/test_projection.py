@@ -184,8 +184,8 @@ def test_without_artifacts_no_checkpoint_is_copied(storage):
 def test_a_create_whose_answer_was_lost_leaves_one_run_a_trial(storage, monkeypatch):
     create, lost = Runs.create, []
 
-    def create_then_lose(self, trial):
-        known = create(self, trial)
+    def create_then_lose(self, trial, tags):
+        known = create(self, trial, tags)
         if trial.number not in lost:
             lost.append(trial.number)
             raise ConnectionError("the answer was lost")
@@ -199,3 +199,17 @@ def test_a_create_whose_answer_was_lost_leaves_one_run_a_trial(storage, monkeypa
     query = "SELECT name FROM runs ORDER BY name"
     found = store_reader.rows(storage / "mlflow.db", query)
     assert found == [("digits",), ("trial-0000",), ("trial-0001",)]
+
+
+def test_a_store_that_takes_no_files_has_every_run_closed_and_gets_them_later(storage):
+    folder = storage / "digits"
+    state = journals.write_sweep(folder, trials=3, fails=())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runs, "store_folder", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        patch.setattr(tracker, "POLL", 0.05)
+        assert tracker.sync(folder, patience=0.2) is False
+    assert set(store_reader.statuses(storage / "mlflow.db").values()) == {"FINISHED"}
+    assert artifacts(storage, "trial-0000") == {}
+    assert tracker.sync(folder)
+    for number in state.trials:
+        assert "checkpoints/last.pt" in artifacts(storage, f"trial-{number:04d}")
