@@ -69,7 +69,8 @@ class NormConfig:
     channels and space of a sample), group; none, with which deep networks need a small lr."""
     ghost_size: int | None = None
     """Samples in a group of ghost_batch, exclusive_batch (at least 2) and eval_norm: required there
-    and only there. The noise has a ghost size of its own."""
+    and only there. The noise has a ghost size of its own. A deep network with small maps and few
+    samples in a group of exclusive_batch multiplies outliers from layer to layer."""
     groups: int = 32
     """Groups of channels of group norm; must divide the channels of every site."""
     eps: float = 1e-5
