@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.errors import DataNotFound, SpecError
+from sweeps.errors import DataNotFound, PreflightError, SpecError
 from sweeps.spec import DataSpec
 from sweeps.trial.arrays import Dataset, from_arrays
 from sweeps.trial.folder import ImageFiles, read_image_folder
@@ -38,18 +38,23 @@ def load(spec: DataSpec) -> Data:
 
     Raises:
         DataNotFound: it is not there and could not be downloaded.
-        SpecError: an unknown name.
-        ValueError: the images or arrays are not as they must be.
+        PreflightError: its images or arrays are not as they must be.
+        SpecError: an unknown name, or an import path that leads nowhere.
+        Exception: whatever a function of the user's own raises.
     """
-    if ":" in spec.name:
-        data = from_arrays(load_object(spec.name)(), spec.name)
-    elif mistakes := check_data(spec):
+    if mistakes := check_data(spec):
         missing = mistakes[0].path == "data.root"
         raise DataNotFound("\n".join(map(str, mistakes))) if missing else SpecError(mistakes)
-    elif spec.name == "image_folder":
-        data = read_image_folder(spec)
-    else:
-        data = _digits() if spec.name == "digits" else _torchvision(spec)
+    raw = load_object(spec.name)() if ":" in spec.name else None
+    try:
+        if ":" in spec.name:
+            data = from_arrays(raw, spec.name)
+        elif spec.name == "image_folder":
+            data = read_image_folder(spec)
+        else:
+            data = _digits() if spec.name == "digits" else _torchvision(spec)
+    except ValueError as error:
+        raise PreflightError(str(error)) from error
     return _limited(data, spec) if spec.limit else data
 
 

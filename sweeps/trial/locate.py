@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 
 from sweeps.errors import Mistake
@@ -74,6 +73,11 @@ def class_folders(part: Path) -> list[Path]:
     return sorted(p for p in part.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
+def _holds_images(folder: Path) -> bool:
+    with os.scandir(folder) as entries:  # lazy: a class may hold many thousands
+        return any(Path(entry.name).suffix.lower() in IMAGE_SUFFIXES for entry in entries)
+
+
 def _check_download(spec: DataSpec, known: _Download) -> list[Mistake]:
     root = data_root(spec)
     missing = [name for name in known.files if not (root / known.folder / name).is_file()]
@@ -103,7 +107,7 @@ def _check_image_folder(root: Path) -> list[Mistake]:
     mistakes = [
         Mistake("data.root", "each class holds .png or .jpg images", f"none in {folder}", layout)
         for folder in classes
-        if not any(islice((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), 1))
+        if not _holds_images(folder)
     ]
     if test.is_dir():
         known = {folder.name for folder in classes}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from sweeps.errors import DataNotFound, SpecError
+from sweeps.errors import DataNotFound, PreflightError, SpecError
 from sweeps.spec import DataSpec
 from sweeps.trial.arrays import from_arrays
 from sweeps.trial.datasets import load, stratified_order
@@ -139,6 +139,16 @@ def test_arrays_by_import_path(module):
     assert data.train_images.shape == (4, 1, 4, 4)
     assert data.train_labels.dtype == np.int64
     assert (data.classes, len(data.test_labels)) == (2, 2)
+
+
+def test_bad_arrays_by_import_path_are_for_the_user_to_mend(module):
+    module("mine.py", "def arrays(): return 1\ndef broken(): raise KeyError('theirs')\n")
+    with pytest.raises(PreflightError, match="mine:arrays must return a dict or tuple"):
+        load(DataSpec(name="mine:arrays"))
+    with pytest.raises(KeyError, match="theirs"):
+        load(DataSpec(name="mine:broken"))
+    with pytest.raises(SpecError, match="defines no 'absent'"):
+        load(DataSpec(name="mine:absent"))
 
 
 def test_torch_tensors_will_do():

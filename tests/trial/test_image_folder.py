@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sweeps.errors import PreflightError
 from sweeps.spec import DataSpec
 from sweeps.trial import streaming
 from sweeps.trial.arrays import Dataset
@@ -78,14 +79,16 @@ def test_one_colour_image_makes_all_colour(tmp_path):
 def test_without_image_size_images_must_agree(tmp_path):
     write_images(tmp_path, size=(8, 8))
     Image.new("RGB", (9, 8)).save(tmp_path / "train" / "red" / "05.png")
-    with pytest.raises(ValueError, match=r"red/05\.png is 9 by 8, the first 8 by 8.*image_size"):
+    with pytest.raises(
+        PreflightError, match=r"red/05\.png is 9 by 8, the first 8 by 8.*image_size"
+    ):
         load(spec_of(tmp_path, image_size=None))
 
 
 def test_a_damaged_image_is_named(tmp_path):
     write_images(tmp_path)
     (tmp_path / "train" / "red" / "05.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"red/05\.png cannot be read as an image"):
+    with pytest.raises(PreflightError, match=r"red/05\.png cannot be read as an image"):
         load(spec_of(tmp_path))
 
 
@@ -100,7 +103,7 @@ def test_large_folders_are_streamed(tmp_path):
     assert isinstance(data, ImageFiles)
     assert (data.classes, data.in_channels, data.image_size) == (2, 3, 8)
     assert len(data.train_paths) == len(data.train_labels) == 20
-    with pytest.raises(ValueError, match=r"needs data\.image_size"):
+    with pytest.raises(PreflightError, match=r"needs data\.image_size"):
         load(spec_of(tmp_path, image_size=None, **STREAMED))
 
 
