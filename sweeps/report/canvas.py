@@ -6,10 +6,13 @@ Colours are Okabe and Ito's, and cividis: both can be told apart by colour-blind
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import FuncNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
@@ -105,30 +108,54 @@ def varied(sweep: Sweep) -> dict[str, Dimension]:
 
 
 def objective_axis(axes: Axes, sweep: Sweep, values: Sequence[float]) -> None:
-    """Lay out the y axis for the objective, every one of `values` in view.
-
-    An accuracy is spread by the logarithm of its error, so that 0.98 and 0.99 are as far apart as
-    0.8 and 0.9; its worth is still what the ticks say.
-    """
-    metric = sweep.spec.objective.metric
-    errors = [1 - v for v in values]
-    if "accuracy" not in metric or min(errors) < 0 or max(errors) > 1 or max(errors) <= 0:
+    """Lay out the y axis for the objective, every one of `values` in view; see `error_scale`."""
+    metric, functions = sweep.spec.objective.metric, error_scale(sweep, values)
+    if functions is None:
         axes.set_ylabel(metric)
         return
-    least = min(e for e in errors if e > 0) / 2
-    axes.set_yscale(
-        "function",
-        functions=(
-            lambda v: -numpy.log10(numpy.maximum(1 - numpy.asarray(v), least)),
-            lambda u: 1 - 10 ** -numpy.asarray(u),
-        ),
-    )
-    axes.set_ylim(1 - min(1, 1.15 * max(errors)), 1 - max(least, 0.85 * min(errors)))
-    low, high = axes.get_ylim()
-    ticks = [t for t in _ACCURACIES if low <= t <= high]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    errors = [1 - v for v in values]
+    low, high = 1 - min(1, 1.15 * max(errors)), 1 - 0.85 * max(min(errors), _smallest(errors))
+    axes.set_yscale("function", functions=functions)
+    axes.set_ylim(low, high)
+    accuracy_ticks(axes.yaxis, low, high)
     axes.set_ylabel(f"{metric} (log scale of the error)")
+
+
+def objective_colours(sweep: Sweep, values: Sequence[float]) -> Normalize:
+    """How `values` of the objective become colours; the worst few share one. See `error_scale`."""
+    low, high = limits(sweep, values)
+    functions = error_scale(sweep, values)
+    if functions is None:
+        return Normalize(low, high, clip=True)
+    best = 1 - _smallest([1 - v for v in values])
+    return FuncNorm(functions, max(low, 0.0), min(high, best), clip=True)
+
+
+def error_scale(sweep: Sweep, values: Sequence[float]) -> tuple[Any, Any] | None:
+    """For an accuracy, the functions to and from a logarithmic scale of its error, 1 - accuracy.
+
+    They set 0.98 and 0.99 as far apart as 0.8 and 0.9. None for any other objective.
+    """
+    errors = [1 - v for v in values]
+    accuracy = "accuracy" in sweep.spec.objective.metric
+    if not accuracy or min(errors) < 0 or max(errors) > 1 or not max(errors):
+        return None
+    least = _smallest(errors)
+    return (
+        lambda v: -numpy.log10(numpy.maximum(1 - numpy.asarray(v), least)),
+        lambda u: 1 - 10 ** -numpy.asarray(u),
+    )
+
+
+def accuracy_ticks(axis: Axis, low: float, high: float) -> None:
+    """Round accuracies between the two as ticks, written plainly."""
+    axis.set_major_locator(FixedLocator([t for t in _ACCURACIES if low <= t <= high]))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _smallest(errors: Sequence[float]) -> float:
+    """What stands for an error of 0 on a logarithmic scale: half of the least other one."""
+    return min(e for e in errors if e > 0) / 2
 
 
 def limits(sweep: Sweep, values: Sequence[float]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -21,11 +21,12 @@ from sweeps.report.canvas import (
     COLOURS,
     GREY,
     ORANGE,
+    accuracy_ticks,
     blank,
     dimension_axis,
     legend,
-    limits,
     objective_axis,
+    objective_colours,
     scale_of,
     varied,
 )
@@ -44,12 +45,13 @@ def ghost_map(sweep: Sweep) -> Figure:
     ranked = sweep.ranked()
     full = [t for t in ranked if t.status == "finished"]
     cut = [t for t in ranked if t.status != "finished"]
-    compared = full if len(full) > 2 else ranked  # early values would take up the whole scale
-    shades = ScalarMappable(Normalize(*limits(sweep, _values(sweep, compared)), clip=True), COLOURS)
+    shades = ScalarMappable(objective_colours(sweep, _values(sweep, ranked)), COLOURS)
     axes.scatter(*_places(cut), s=26, facecolor="none", edgecolor=_colours(shades, sweep, cut))
     axes.scatter(
         *_places(full), s=90, color=_colours(shades, sweep, full), edgecolor=BLACK, linewidth=0.6
     )
+    lost = [t for t in sweep.state.trials.values() if t.end and sweep.value(t) is None]
+    axes.scatter(*_places(lost), s=28, color=GREY, marker="x")
     axes.scatter(*_places(ranked[:1]), s=260, facecolor="none", edgecolor=ORANGE, linewidth=2)
     for which, path in (("x", SIZE), ("y", STRENGTH)):
         dimension_axis(axes, which, sweep.spec.space[path])
@@ -57,11 +59,11 @@ def ghost_map(sweep: Sweep) -> Figure:
     axes.set_xlabel("ghost size N (samples" + (", log scale)" if logarithmic else ")"))
     axes.set_ylabel("noise strength s")
     _draw_ridges(axes)
-    beyond = "min" if sweep.spec.objective.mode == "max" else "max"
-    figure.colorbar(shades, ax=axes, label=sweep.spec.objective.metric, extend=beyond, pad=0.02)
-    axes.set_title(f"{sweep.spec.name}: {len(ranked)} trials", loc="left", fontsize=11)
+    _draw_colours(figure, axes, shades, sweep)
+    axes.set_title(f"{sweep.spec.name}: {len(sweep.state.trials)} trials", loc="left", fontsize=11)
     ridge = Line2D([], [], color=GREY, linewidth=0.9, linestyle="--", label="equal ν = N/s²")
-    legend(figure, [*_key(bool(full), bool(cut)), ridge])
+    dead = Line2D([], [], color=GREY, marker="x", linestyle="", label="no value")
+    legend(figure, [*_key(bool(full), bool(cut)), *([dead] if lost else []), ridge], columns=5)
     return figure
 
 
@@ -75,8 +77,20 @@ def isolation(sweep: Sweep) -> Figure:
         _isolate(axes, sweep, path, dimension)
     for axes in panels[len(dimensions) :]:
         axes.set_visible(False)
+    figure.suptitle(f"{sweep.spec.name}: {len(sweep.state.trials)} trials", fontsize=11)
     legend(figure, [*_key(True, True), Line2D([], [], color=BLUE, label="best over the rest")])
     return figure
+
+
+def _draw_colours(figure: Figure, axes: Axes, shades: ScalarMappable, sweep: Sweep) -> None:
+    beyond = "min" if sweep.spec.objective.mode == "max" else "max"
+    bar = figure.colorbar(
+        shades, ax=axes, label=sweep.spec.objective.metric, extend=beyond, pad=0.02
+    )
+    if isinstance(shades.norm, FuncNorm):
+        low, high = shades.norm.vmin, shades.norm.vmax
+        assert low is not None and high is not None
+        accuracy_ticks(bar.ax.yaxis, low, high)
 
 
 def _draw_ridges(axes: Axes) -> None:
@@ -149,7 +163,7 @@ def _key(full: bool, cut: bool) -> list[Line2D]:
     if full:
         out.append(Line2D([], [], **dot, markersize=8, color=GREY, label="trained in full"))
     if cut:
-        text = "cut short (its last value)"
+        text = "cut short, last value"
         out.append(
             Line2D([], [], **dot, markersize=5, markerfacecolor="none", color=GREY, label=text)
         )

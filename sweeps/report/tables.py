@@ -161,5 +161,6 @@ def _number(value: Any, digits: int = 4) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return "∞" if math.isinf(value) else f"{value:.{digits}g}"
+        whole = 10.0**digits <= abs(value) < 1e7
+        return "∞" if math.isinf(value) else f"{value:.0f}" if whole else f"{value:.{digits}g}"
     return str(value)
