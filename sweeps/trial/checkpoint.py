@@ -47,6 +47,8 @@ def files(folder: Path) -> dict[int, Path]:
 def save(folder: Path, epoch: int, content: Content) -> Path:
     """Write a checkpoint beside its place, sync it, move it there; then drop the ones not kept.
 
+    The folder is not synced: a power cut may undo the move, and then the one before is the newest.
+
     Raises:
         OSError: it could not be written; the folder's checkpoints are as they were.
         TypeError: the content holds something that `weights_only` loading would refuse.
@@ -68,7 +70,6 @@ def save(folder: Path, epoch: int, content: Content) -> Path:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    _sync_folder(folder)
     _drop_old(folder, content.get("best_epoch"))
     return path
 
@@ -132,12 +133,3 @@ def _drop_old(folder: Path, best_epoch: int | None) -> None:
     # What a killed writer left aside; a folder has one writer at a time.
     for aside in folder.glob(".epoch-*.pt.*"):
         aside.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the renamed entry itself last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
