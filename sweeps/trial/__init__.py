@@ -9,6 +9,7 @@ Knows torch, numpy, `models` and `gni`; knows no Ray, Optuna or MLflow. This pac
     streams     named, independent random streams
     optim       optimiser and learning rate of an update
     build       spec -> network
+    training    a network while it trains, an epoch at a time
     loop        fit: a generator of epoch results
     checkpoint  atomic, checksummed files
     session     train: fit, with resume and checkpoints

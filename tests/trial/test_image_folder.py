@@ -11,9 +11,10 @@ from sweeps.trial import streaming
 from sweeps.trial.arrays import Dataset
 from sweeps.trial.datasets import load
 from sweeps.trial.folder import ImageFiles
-from sweeps.trial.loop import fit, make_batches
+from sweeps.trial.loop import fit
 from sweeps.trial.session import train
 from sweeps.trial.streaming import random_box
+from sweeps.trial.training import make_batches
 
 CLASSES = {"blue": (30, 40, 200), "red": (200, 40, 30)}
 

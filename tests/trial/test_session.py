@@ -10,8 +10,9 @@ from sweeps.trial import checkpoint
 from sweeps.trial.arrays import Dataset
 from sweeps.trial.batches import ResidentBatches
 from sweeps.trial.checkpoint import DamagedCheckpointWarning
-from sweeps.trial.loop import EpochResult, evaluate
+from sweeps.trial.loop import EpochResult
 from sweeps.trial.session import load_model, train
+from sweeps.trial.training import evaluate
 
 
 @pytest.fixture
