@@ -66,7 +66,9 @@ class _Normalise(torch.autograd.Function):
         ctx: Any, *grad_outputs: Any
     ) -> tuple[Tensor | None, ...]:
         x, weight_c, k_bc, t_bc, *extra = ctx.saved_tensors
-        grad = cast(Tensor, grad_outputs[0])
+        grad = cast(Tensor | None, grad_outputs[0])
+        if grad is None:
+            return None, None, None, None
         grad = grad.contiguous() if x.is_contiguous() else grad
         total_bc, dot_bc = kernels.sums(grad, x, t_bc)
         bias_grad = total_bc.sum(0) if ctx.has_bias else None

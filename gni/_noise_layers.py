@@ -153,7 +153,7 @@ class AnalyticNoise(NoiseSite):
         self.instance_std = instance_std
         self.channel_dim = channel_dim
 
-    def checked_size(self, value: object) -> float:
+    def checked_size(self, value: object) -> float | int:
         """Allow real sizes above 1."""
         return check_real_size(value)
 

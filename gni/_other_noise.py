@@ -16,7 +16,7 @@ Dropout = Literal["bernoulli", "gaussian"]
 Per = Literal["element", "channel"]
 
 
-def check_real_size(value: object) -> float:
+def check_real_size(value: object) -> float | int:
     """Return a real ghost size above 1, or raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"ghost_size must be a number > 1, got {value!r}; pass one such as 16.0")

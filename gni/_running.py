@@ -57,10 +57,15 @@ def update_running(
     if running_mean is None or running_var is None:
         return
     with torch.no_grad():
-        groups = moments.mean.shape[0]
+        groups = len(moments.mean)
         keep = 1 - momentum
-        powers = torch.arange(groups - 1, -1, -1, device=moments.mean.device)
-        weights = momentum * keep ** powers.to(moments.mean.dtype)
         unbiased = moments.var * (count / (count - 1))
         for running, new in ((running_mean, moments.mean), (running_var, unbiased)):
-            running.mul_(keep**groups).add_((weights @ new).to(running.dtype))
+            step = new[0] * momentum if groups == 1 else _in_order(new, momentum)
+            running.mul_(keep**groups).add_(step.to(running.dtype))
+
+
+def _in_order(new_gc: Tensor, momentum: float) -> Tensor:
+    """Return the sum of G steps, later groups weighing more."""
+    powers = torch.arange(len(new_gc) - 1, -1, -1, device=new_gc.device).to(new_gc.dtype)
+    return (momentum * (1 - momentum) ** powers) @ new_gc
