@@ -30,7 +30,13 @@ from sweeps.spec import (
 from sweeps.text import suggest
 from sweeps.trial.locate import check_data, check_import_path
 
-OWN_MODELS = {"mlp": ("depth", "width"), "preact_resnet18": ("width",), "resnet20": ("width",)}
+OWN_MODELS = {
+    "mlp": ("depth", "width"),
+    "preact_resnet18": ("width_multiplier",),
+    "resnet20": ("width_multiplier",),
+    "convmixer": ("dim", "depth", "kernel", "patch"),
+    "simple_vit": ("patch", "dim", "depth", "heads", "head_dim", "hidden"),
+}
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
 SECTIONS = ("data.", "model.", "training.")
 MANY_COMBINATIONS = 4096

@@ -89,7 +89,7 @@ class ModelSpec(Frozen):
     """Which network, and what stands at its norm sites."""
 
     name: str = "mlp"
-    """mlp, preact_resnet18, resnet20, `torchvision:NAME`, or `package.module:function`."""
+    """One of our own (`checks.OWN_MODELS`), `torchvision:NAME`, or `package.module:function`."""
     options: dict[str, Scalar] = Field(default_factory=dict)
     """Arguments of the network, such as `depth` and `width` of the mlp."""
     norm: NormSpec = NormSpec()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 from sweeps.errors import PreflightError
 from sweeps.spec import ResourcesSpec
 
 ENVIRONMENT = {
-    # 32 MiB tensors are otherwise mapped and page-faulted anew at each use (see docs/design.md)
+    # tensors of 32 MiB and more are otherwise mapped and page-faulted anew at each use
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     # idle workers import these while Ray is still starting
     "RAY_preload_python_modules": "torch,ray.tune,sweeps.trial.session",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_worker_niceness": "0",  # at the default of 15, any other process starves training
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -27,6 +29,21 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+
+
+@contextmanager
+def quiet(log: Path) -> Iterator[None]:
+    """Send what Ray and Tune print in this process to the file `log`; our views keep the screen."""
+    ray_logger = logging.getLogger("ray")
+    before = ray_logger.handlers[:]
+    with log.open("a", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+        import ray  # noqa: F401 - its logger gets its handlers now
+
+        ray_logger.handlers = [logging.StreamHandler(file)]
+        try:
+            yield
+        finally:
+            ray_logger.handlers = before
 
 
 @contextmanager
@@ -45,12 +62,12 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options = {"log_to_driver": False, "configure_logging": False}
     try:
         if address:
-            ray.init(address=address, runtime_env={"env_vars": ENVIRONMENT}, **quiet)
+            ray.init(address=address, runtime_env={"env_vars": ENVIRONMENT}, **options)
         else:
-            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **options)
     except ConnectionError as error:
         raise PreflightError(f"no Ray cluster answers at {address}: {error}") from None
     try:

@@ -8,7 +8,7 @@ last one stopped.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +52,7 @@ class Conductor:
         self._stopping = Stopping(state.spec)
         self._rungs = set(rungs(state.spec))
         self._live: set[int] = set()
+        self._losses: Counter[int] = Counter()
         self._finish_decided()
         self._search.restore(state.trials)
         self._replay_rungs()
@@ -119,12 +120,12 @@ class Conductor:
         """The worker of a live trial died: it is started again, at most `max_attempts` times."""
         if self.state.trials[number].end:
             return
-        attempts = len(self.state.trials[number].attempts)
-        if attempts < self.spec.resources.max_attempts:
+        self._losses[number] += 1
+        if self._losses[number] < self.spec.resources.max_attempts:
             self._live.discard(number)
             self._waiting.appendleft(number)
         else:
-            message = f"its worker died {attempts} times; last: {error['message']}"
+            message = f"its worker died {self._losses[number]} times; last: {error['message']}"
             self._end(number, "failed", message, {**error, "message": message})
 
     def session(self, state: str) -> None:

@@ -8,6 +8,7 @@ lives on; only what kills the process is an error to Tune.
 from __future__ import annotations
 
 import json
+import sys
 import traceback
 from collections.abc import Generator
 from pathlib import Path
@@ -25,8 +26,12 @@ from sweeps.spec import SweepSpec
 class TrialActor(tune.Trainable):
     """Runs assignments; `step` is one epoch."""
 
-    def setup(self, config: dict[str, Any], spec: Any = None, data: Any = None) -> None:
-        """Keep what all trials share, then start on the first."""
+    def setup(
+        self, config: dict[str, Any], spec: Any = None, data: Any = None, path: str = ""
+    ) -> None:
+        """Keep what all trials share, then start on the first; `path` holds the user's modules."""
+        if path not in sys.path:
+            sys.path.insert(0, path)
         self._shared = (SweepSpec.model_validate(spec), data)
         self._begin(config)
 

@@ -31,6 +31,8 @@ def execute(
 ) -> bool:
     """Run or go on with the sweep of `spec` in `folder` until every trial has ended.
 
+    A sweep that has ended already starts no Ray; its report and MLflow are brought up to date.
+
     Args:
         spec: checked (see `sweeps.checks`).
         folder: the sweep's own folder, made if need be.
@@ -48,7 +50,8 @@ def execute(
     with opened(spec, folder) as journal:
         tracker = launcher.start(folder, store_uri(spec, folder))
         try:
-            _drive(journal, folder, address, observe)
+            if not journal.state.finished:
+                _drive(journal, folder, address, observe)
             at_end(folder)
         finally:
             delivered = tracker.finish(DELIVERY_S)
@@ -59,7 +62,8 @@ def _drive(journal: Journal, folder: Path, address: str | None, observe: Observe
     """Start what must be started side by side, then let Tune run to the end."""
     state = journal.state
     assert state.spec is not None
-    with ThreadPoolExecutor(1) as pool:
+    log = folder / "logs" / "driver.log"
+    with ThreadPoolExecutor(1) as pool, cluster.quiet(log):
         data = pool.submit(_load, state.spec)
         with cluster.connected(address):
             places = cluster.places(state.spec.resources)
@@ -102,7 +106,10 @@ def _fit(conductor: Any, data: Future, folder: Path, places: int) -> None:
     scratch = folder / ".tune"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(places)
     actor = tune.with_parameters(
-        TrialActor, spec=conductor.spec.model_dump(mode="json"), data=data.result()
+        TrialActor,
+        spec=conductor.spec.model_dump(mode="json"),
+        data=data.result(),
+        path=str(Path.cwd()),
     )
     requests = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     tuner = tune.Tuner(

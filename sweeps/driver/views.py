@@ -61,7 +61,13 @@ class LiveView(PlainView):
         self._begun = time.time()
         self._ended_before = 0
         console = Console(file=self.out)
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
+        self._live = Live(
+            console=console,
+            get_renderable=self._render,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._live.__enter__()
         return self
 
@@ -105,8 +111,8 @@ def trial_line(trial: Trial, state: State) -> str:
     """`trial  7  pruned  epoch  3  val_accuracy 0.9123  ghost_size=16 …  (8 of 32, best …)`."""
     assert state.spec is not None and trial.end is not None
     metric = state.spec.objective.metric
-    value = trial.end["value"]
-    shown = f"{metric} {value:.4f}" if value is not None else trial.end["reason"].splitlines()[0]
+    ended_well = trial.status in ("finished", "pruned")
+    shown = f"{metric} {trial.end['value']:.4f}" if ended_well else first_line(trial.end["reason"])
     total = trial_count(state.spec)
     return (
         f"trial {trial.number:>3}  {trial.status:<8}  epoch {trial.epoch:>3}  {shown}  "
@@ -135,7 +141,8 @@ def summary_lines(state: State, seconds_left: float | None) -> list[str]:
     failures = [t for t in state.trials.values() if t.status in ("failed", "diverged")]
     if failures:
         last = max(failures, key=lambda t: t.end["n"] if t.end else 0)
-        reason = (last.end or {})["reason"].splitlines()[0]
+        assert last.end is not None
+        reason = first_line(last.end["reason"])
         lines.append(f"{len(failures)} failed; last: trial {last.number}: {reason}")
     return lines
 
@@ -148,6 +155,11 @@ def point(trial: Trial, state: State) -> str:
     if trial.seed != state.spec.training.seed:
         shown.append(f"seed={trial.seed}")
     return " ".join(shown)
+
+
+def first_line(text: str) -> str:
+    """The first line of a message that may have none."""
+    return text.strip().partition("\n")[0]
 
 
 def duration(seconds: float) -> str:

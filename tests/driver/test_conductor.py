@@ -157,20 +157,27 @@ def test_a_name_taken_by_another_spec_is_refused_and_nothing_changed(tmp_path) -
         pass
     before = (tmp_path / "s" / "journal.jsonl").read_bytes()
     other = spec(training={"epochs": 10})
-    with pytest.raises(SweepExists, match="training.epochs: 9 there, 10 here"):
-        with opened(other, tmp_path / "s"):
-            pass
+    with (
+        pytest.raises(SweepExists, match=r"training\.epochs: 9 there, 10 here"),
+        opened(other, tmp_path / "s"),
+    ):
+        pass
     assert (tmp_path / "s" / "journal.jsonl").read_bytes() == before
 
 
 def test_two_drivers_do_not_share_a_sweep(tmp_path) -> None:
-    with opened(spec(), tmp_path / "s"), pytest.raises(SweepBusy, match="another driver"):
-        with opened(spec(), tmp_path / "s"):
-            pass
+    with (
+        opened(spec(), tmp_path / "s"),
+        pytest.raises(SweepBusy, match="another driver"),
+        opened(spec(), tmp_path / "s"),
+    ):
+        pass
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PreflightError, match="cannot be written"):
-        with opened(spec(), tmp_path / "file" / "s"):
-            pass
+    with (
+        pytest.raises(PreflightError, match="cannot be written"),
+        opened(spec(), tmp_path / "file" / "s"),
+    ):
+        pass

@@ -70,7 +70,8 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
             "Divisors: 2, 4, 5, 10",
         ),
         (
-            "space:\n  model.norm.ghost_size: {choice: [16, 48]}\nmodel: {norm: {kind: ghost_batch}}",
+            "space: {model.norm.ghost_size: {choice: [16, 48]}}\n"
+            "model: {norm: {kind: ghost_batch}}",
             "ghost size 48, batch 128",
         ),
         (
@@ -115,6 +116,10 @@ def test_models_known_to_the_checks_are_those_there_are() -> None:
     import models
 
     assert sorted(OWN_MODELS) == sorted(models.available())
+    for name, options in OWN_MODELS.items():
+        with pytest.raises(ValueError, match=r"option|argument") as refusal:
+            models.create(name, in_channels=1, image_size=8, classes=2, **{"no_such": 1})
+        assert all(option in str(refusal.value) for option in options), refusal.value
 
 
 def test_torchvision_names_are_torchvisions() -> None:

@@ -1,0 +1,120 @@
+"""The service on a real Ray, from Python: results, failures, the user's own parts."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import sweeps
+from sweeps.driver import cluster
+from sweeps.errors import PreflightError
+from sweeps.spec import ResourcesSpec
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
+
+TINY = {
+    "model": {"options": {"depth": 1, "width": 16}, "noise": {}},
+    "training": {"epochs": 3, "batch_size": 64},
+    "space": {
+        "model.noise.strength": {"uniform": [0, 2]},
+        "training.optimizer.lr": {"loguniform": [0.01, 1]},
+    },
+    "search": {"trials": 5, "sampler": "random"},
+    "stopping": {"reduction": 2},
+}
+
+OWN = """
+import numpy as np, torch
+from sweeps.trial.loop import EpochResult
+
+def images():
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    images = rng.integers(0, 99, (400, 1, 4, 4)) + 100 * labels[:, None, None, None]
+    return {"train_images": images[:300].astype(np.uint8), "train_labels": labels[:300],
+            "test_images": images[300:].astype(np.uint8), "test_labels": labels[300:]}
+
+def network(in_channels, image_size, classes, width=4):
+    size = in_channels * image_size**2
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size, width),
+                               torch.nn.BatchNorm1d(width), torch.nn.ReLU(),
+                               torch.nn.Linear(width, classes))
+
+def loop(trial, data, *, device="cpu", resume=None):
+    done = resume["epoch"] if resume else 0
+    for epoch in range(done + 1, trial.training.epochs + 1):
+        if trial.seed == 1:
+            raise RuntimeError("seed one is unlucky")
+        state = {"epoch": epoch}
+        yield EpochResult(epoch, {"score": epoch * trial.training.optimizer.lr}, lambda s=state: s)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> None:
+    """A module of the user's own in the folder where the sweep is started."""
+    (tmp_path / "own_parts.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("own_parts", None)
+
+
+def test_a_sweep_from_python(storage) -> None:
+    seen = []
+    spec = {"name": "tiny", "storage": str(storage), **TINY}
+    sweep = sweeps.run(spec, observe=lambda record, state: seen.append(record["kind"]))
+    frame = sweep.frame()
+    assert list(frame["trial"]) == list(range(5))
+    assert set(frame["status"]) <= {"finished", "pruned", "diverged"}
+    assert seen.count("end") == 5 and seen[-1] == "session"
+    assert sweep.best.value == frame[frame.status == "finished"]["value"].max()
+    again = sweeps.load("tiny", storage=str(storage))
+    assert again.frame().equals(frame)
+    logits = again.best_model()(__import__("torch").zeros(2, 1, 8, 8))
+    assert logits.shape == (2, 10)
+
+
+def test_a_finished_sweep_is_only_loaded(storage) -> None:
+    spec = {"name": "one", "storage": str(storage), **TINY, "search": {"trials": 1}}
+    first = sweeps.run(spec)
+    journal = (first.folder / "journal.jsonl").read_bytes()
+    sweeps.run(spec)
+    assert (first.folder / "journal.jsonl").read_bytes() == journal
+
+
+@pytest.mark.usefixtures("own")
+def test_the_users_own_model_and_data(storage) -> None:
+    spec = {"name": "own", "storage": str(storage), **TINY, "data": {"name": "own_parts:images"}}
+    spec["model"] = {"name": "own_parts:network", "options": {"width": 8}, "noise": {}}
+    sweep = sweeps.run(spec)
+    assert {t.status for t in sweep.state.trials.values()} <= {"finished", "pruned"}
+    assert sweep.best.value > 0.9
+
+
+@pytest.mark.usefixtures("own")
+def test_the_users_own_loop_and_a_trial_that_raises(storage) -> None:
+    spec = {"name": "loop", "storage": str(storage), **TINY, "search": {"trials": 3}}
+    spec["training"] = {"epochs": 3, "batch_size": 64, "loop": "own_parts:loop"}
+    spec["space"] = {"training.optimizer.lr": 0.5}
+    spec["objective"] = {"metric": "score"}
+    sweep = sweeps.run(spec)
+    first, second, third = sweep.state.trials.values()
+    assert (first.status, first.values("score")) == ("finished", {1: 0.5, 2: 1.0, 3: 1.5})
+    assert second.status == "failed" and second.seed == 1
+    assert second.end["error"]["type"] == "RuntimeError"
+    assert second.end["reason"] == "seed one is unlucky"
+    assert "own_parts.py" in second.end["error"]["traceback"]
+    assert third.status == "finished"
+
+
+def test_more_than_the_cluster_has_is_refused() -> None:
+    with pytest.raises(PreflightError, match=r"gpus_per_trial: a trial asks for 64 GPUs \(found"):
+        cluster.places(ResourcesSpec(gpus_per_trial=64))
+
+
+def test_a_batch_larger_than_the_images_is_refused(storage) -> None:
+    spec = {"name": "big", "storage": str(storage), **TINY, "training": {"batch_size": 4096}}
+    with pytest.raises(PreflightError, match="an epoch needs at least one batch"):
+        sweeps.run(spec)
