@@ -128,12 +128,12 @@ class Sweep:
         Raises:
             CheckpointError: no trial has a value, or its checkpoint is missing or damaged.
         """
-        from sweeps.trial import checkpoint
-        from sweeps.trial.session import load_model
-
         best = self.best
         if best is None:
             raise CheckpointError(f"{self.spec.name} has no trial with a result yet")
+        from sweeps.trial import checkpoint
+        from sweeps.trial.session import load_model
+
         place = self.folder / "trials" / f"{best.trial:05d}"
         path = checkpoint.best(place)
         if path is None:

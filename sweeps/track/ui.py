@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -59,7 +60,8 @@ def serve(folder: Path, port: int | None = None, announce: Callable[[str], None]
         announce(uri)
         return uri
     server = start(folder, port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         announce(server.page)
         server.process.wait()
