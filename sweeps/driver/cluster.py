@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from sweeps.errors import PreflightError
 from sweeps.spec import ResourcesSpec
@@ -62,7 +63,7 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    options = {"log_to_driver": False, "configure_logging": False}
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     try:
         if address:
             ray.init(address=address, runtime_env={"env_vars": ENVIRONMENT}, **options)

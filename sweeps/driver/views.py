@@ -101,10 +101,10 @@ class LiveView(PlainView):
 
 def view(as_json: bool = False, out: TextIO | None = None) -> PlainView:
     """The view that suits `out` (default: standard output)."""
-    out = out or sys.stdout
+    stream: TextIO = out or sys.stdout
     if as_json:
-        return JsonView(out)
-    return LiveView(out) if out.isatty() else PlainView(out)
+        return JsonView(stream)
+    return LiveView(stream) if stream.isatty() else PlainView(stream)
 
 
 def trial_line(trial: Trial, state: State) -> str:
