@@ -29,8 +29,10 @@ def epoch_settings(trial: TrialSpec, epoch: int, device: str) -> Iterator[None]:
         if on_gpu:
             with torch.cuda.device(place):
                 torch.cuda.manual_seed(seed)
-        torch.use_deterministic_algorithms(wanted)
+        if wanted != was:  # setting it imports the compiler's configuration, 1 s
+            torch.use_deterministic_algorithms(wanted)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(was)
+            if wanted != was:
+                torch.use_deterministic_algorithms(was)

@@ -22,7 +22,7 @@ from sweeps.trial.batches import Batch, Batches, ResidentBatches
 from sweeps.trial.build import build_model
 from sweeps.trial.datasets import Data
 from sweeps.trial.folder import ImageFiles
-from sweeps.trial.optim import learning_rate, make_optimizer
+from sweeps.trial.optim import FusedOptimizer, learning_rate
 from sweeps.trial.settings import epoch_settings
 from sweeps.trial.streaming import StreamedBatches
 from sweeps.trial.streams import seed_of
@@ -52,10 +52,8 @@ class Training:
         )
         self._model.to(memory_format=self._format)
         self._parameters = [p for p in self._model.parameters() if p.requires_grad]
-        # The step reads a tensor: the fused optimisers do at no cost, and a compiled step would
-        # not have to be made anew for each value.
         self._lr = torch.zeros((), device=device)
-        self._optimizer = make_optimizer(self._model, spec.optimizer, self._lr)
+        self._optimizer = FusedOptimizer(self._model, spec.optimizer, self._lr)
         half = spec.precision == "float16" and self._on_gpu
         self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
         self._noise = torch.Generator(device)
@@ -93,9 +91,7 @@ class Training:
     def restore(self, state: State) -> None:
         """Take up the state of an epoch; `state` itself stays as it is."""
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(_copied(state["optimizer"]))  # it would keep the tensors
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._lr
+        self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self.epoch = state["epoch"]
 
@@ -122,7 +118,8 @@ class Training:
 
     def _update(self, images: Tensor, labels: Tensor, correct: Tensor) -> Tensor:
         """One update; adds to `correct` and returns the mean loss, both on the device."""
-        spec, optimizer, total = self._trial.training, self._optimizer, None
+        spec, total = self._trial.training, None
+        optimizer: Any = self._optimizer  # it has what the scaler wants of a torch.optim.Optimizer
         for some, wanted in zip(
             images.chunk(spec.accumulate), labels.chunk(spec.accumulate), strict=True
         ):

@@ -1,11 +1,13 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 from torch import nn
 
 from sweeps.spec import OptimizerSpec, TrainingSpec
-from sweeps.trial.optim import learning_rate, make_optimizer, parameter_groups, peak_lr
+from sweeps.trial.optim import FusedOptimizer, learning_rate, parameter_groups, peak_lr
 
 
 def training(schedule=None, **fields) -> TrainingSpec:
@@ -80,9 +82,76 @@ def test_one_dimensional_parameters_are_not_decayed(name):
     for p in net.parameters():
         p.grad = torch.zeros_like(p)
     spec = OptimizerSpec(name=name, weight_decay=0.1, momentum=0, nesterov=False)
-    make_optimizer(net, spec, torch.tensor(0.5)).step()
+    FusedOptimizer(net, spec, torch.tensor(0.5)).step()
     for p, was in zip(net.parameters(), before, strict=True):
         torch.testing.assert_close(p.detach(), was * (0.95 if was.dim() > 1 else 1))
+
+
+OPTIMIZERS = {
+    "nesterov": {"weight_decay": 0.01},
+    "momentum": {"nesterov": False, "momentum": 0.5},
+    "plain": {"nesterov": False, "momentum": 0},
+    "adamw": {"name": "adamw", "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1},
+}
+
+
+def torchs(net, spec, lr):
+    groups = parameter_groups(net, spec.weight_decay)
+    if spec.name == "adamw":
+        return torch.optim.AdamW(groups, lr, betas=spec.betas, eps=spec.eps, fused=True)
+    options = {"momentum": spec.momentum, "nesterov": spec.nesterov, "fused": True}
+    return torch.optim.SGD(groups, lr, **options)
+
+
+def gradients(net, step):
+    rng = torch.Generator().manual_seed(step)
+    for i, p in enumerate(net.parameters()):
+        p.grad = None if i == 1 else torch.randn(p.shape, generator=rng)  # one is never used
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_are_those_of_torch_optim(name):
+    spec, lr = OptimizerSpec(**OPTIMIZERS[name]), torch.tensor(0.0)
+    ours, theirs = model(), model()
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = FusedOptimizer(ours, spec, lr), torchs(theirs, spec, lr)
+    for step in range(6):
+        lr.fill_(0.1 / (step + 1))
+        for net, optimizer in zip((ours, theirs), optimizers, strict=True):
+            gradients(net, step)
+            optimizer.step()
+            optimizer.zero_grad()
+            assert all(p.grad is None for p in net.parameters())
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(p, q)
+
+
+def test_a_grad_scaler_steps_it_and_skips_infinite_gradients():
+    net, lr = model(), torch.tensor(0.1)
+    optimizer = FusedOptimizer(net, OptimizerSpec(), lr)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    before = net[3].weight.detach().clone()
+    for value, moves in ((math.inf, False), (1.0, True)):
+        scaler.scale(net[3].weight.sum() * value).backward()
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        assert torch.equal(net[3].weight, before) != moves
+    assert (net[3].weight - before + 0.19).abs().max() < 1e-3  # -0.1 · (1 + 0.9), less the decay
+
+
+def test_training_does_not_import_the_compiler():
+    code = (
+        "import sys\nfrom sweeps.spec import SweepSpec\n"
+        "from sweeps.trial.datasets import load\nfrom sweeps.trial.loop import fit\n"
+        "spec = SweepSpec(name='a', data={'limit': 200}, training={'epochs': 1}).trial({}, 0)\n"
+        "list(fit(spec, load(spec.data)))\n"
+        "heavy = ('torch._dynamo', 'torch._inductor', 'sympy', 'torchvision', 'sklearn')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_nesterov_by_hand():
@@ -91,7 +160,7 @@ def test_nesterov_by_hand():
     net.p = p
     lr = torch.tensor(0.0)
     spec = OptimizerSpec(momentum=0.5, weight_decay=0)
-    optimizer = make_optimizer(net, spec, lr)
+    optimizer = FusedOptimizer(net, spec, lr)
     for rate, grad in ((0.1, 2.0), (0.2, 1.0)):
         lr.fill_(rate)
         p.grad = torch.tensor([[grad]])
