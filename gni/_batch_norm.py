@@ -39,9 +39,10 @@ class NoiseRule:
             delta_bc, factor_bc = noise_coefficients(
                 ghost, self.strength, eps=eps_c, shift=self.shift, scale=self.scale
             )
-        # What is constant to autograd is delta·r; the quotient is 1 but has a gradient.
-        t_bc = batch.mean + delta_bc * (r_c.detach() / r_c)
-        return Statistics(factor_bc * r_c, t_bc, (batch.mean, r_c))
+            k_bc = factor_bc * r_c
+        if not torch.is_grad_enabled():
+            return Statistics(k_bc, batch.mean + delta_bc, (batch.mean, r_c))
+        return Statistics(factor_bc * r_c, batch.mean, constant=k_bc * delta_bc)
 
     def pullback(
         self, known: Statistics, total_bc: Tensor, dot_bc: Tensor, space: int

@@ -18,11 +18,12 @@ from gni._moments import Moments, instance_moments, spread, transformed
 
 
 class Statistics(NamedTuple):
-    """k and t, and what else a rule's pullback needs."""
+    """k and t, what else a rule's pullback needs, and a shift that is constant to autograd."""
 
     k: Tensor
     t: Tensor
-    extra: tuple[Tensor, ...]
+    extra: tuple[Tensor, ...] = ()
+    constant: Tensor | None = None
 
 
 @runtime_checkable
@@ -30,7 +31,8 @@ class Rule(Protocol):
     """How a layer turns instance moments into k and t, and gradients back."""
 
     def statistics(self, mean_bc: Tensor, var_bc: Tensor) -> Statistics:
-        """Return the statistics to normalise by, differentiable."""
+        """Return the statistics to normalise by: differentiable, and without a constant when no
+        gradient is recorded."""
         ...
 
     def pullback(
@@ -51,9 +53,9 @@ class _Normalise(torch.autograd.Function):
         ctx: Any, x: Tensor, weight_c: Tensor | None, bias_c: Tensor | None, rule: Rule
     ) -> tuple[Tensor, Tensor, Tensor]:
         mean_bc, var_bc = instance_moments(x)
-        k_bc, t_bc, extra = rule.statistics(mean_bc, var_bc)
-        z = kernels.apply(x, *coefficients(k_bc, t_bc, weight_c, bias_c)).to(x.dtype)
-        ctx.save_for_backward(x, weight_c, k_bc, t_bc, *extra)
+        known = rule.statistics(mean_bc, var_bc)
+        z = kernels.apply(x, *coefficients(known, weight_c, bias_c)).to(x.dtype)
+        ctx.save_for_backward(x, weight_c, known.k, known.t, *known.extra)
         ctx.rule = rule
         ctx.has_bias = bias_c is not None
         ctx.mark_non_differentiable(mean_bc, var_bc)
@@ -83,13 +85,14 @@ class _Normalise(torch.autograd.Function):
 
 
 def coefficients(
-    k_bc: Tensor, t_bc: Tensor, weight_c: Tensor | None, bias_c: Tensor | None
+    known: Statistics, weight_c: Tensor | None, bias_c: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return a and b of `a·x + b = weight·k·(x - t) + bias`."""
-    a_bc = k_bc if weight_c is None else k_bc * weight_c
-    if bias_c is None:
-        return a_bc, -a_bc * t_bc
-    return a_bc, torch.addcmul(bias_c, a_bc, t_bc, value=-1)
+    """Return a and b of `a·x + b = weight·(k·(x - t) - constant) + bias`."""
+    a_bc = known.k if weight_c is None else known.k * weight_c
+    b_bc = -a_bc * known.t
+    if known.constant is not None:
+        b_bc = b_bc - (known.constant if weight_c is None else known.constant * weight_c)
+    return a_bc, b_bc if bias_c is None else b_bc + bias_c
 
 
 def multiply_add(x: Tensor, a_bc: Tensor, b_bc: Tensor, channel_dim: int = 1) -> Tensor:
@@ -116,6 +119,5 @@ def normalise(
         z, mean_bc, var_bc = run(x, weight, bias, rule)
         return z, Moments(mean_bc, var_bc)
     moments = instance_moments(x)
-    k_bc, t_bc, _ = rule.statistics(*moments)
-    z = multiply_add(x, *coefficients(k_bc, t_bc, weight, bias))
+    z = multiply_add(x, *coefficients(rule.statistics(*moments), weight, bias))
     return z, Moments(moments.mean.detach(), moments.var.detach())

@@ -31,13 +31,13 @@ class GroupRule:
         mean_gc, var_gc = group_moments(mean_bc, var_bc, self.ghost_size)
         k_gc = (var_gc + self.eps).rsqrt()
         k_bc, t_bc = (v.repeat_interleave(self.ghost_size, 0) for v in (k_gc, mean_gc))
-        return Statistics(k_bc, t_bc, ())
+        return Statistics(k_bc, t_bc)
 
     def pullback(
         self, known: Statistics, total_bc: Tensor, dot_bc: Tensor, space: int
     ) -> tuple[Tensor, Tensor]:
         """Return slope and offset: the gradient of a batch norm, for each group."""
-        k_bc, t_bc, _ = known
+        k_bc, t_bc = known.k, known.t
         if self.stop_gradient:
             return torch.zeros_like(k_bc), torch.zeros_like(k_bc)
         count = self.ghost_size * space
@@ -147,7 +147,8 @@ class ExclusiveRule:
         self, known: Statistics, total_bc: Tensor, dot_bc: Tensor, space: int
     ) -> tuple[Tensor, Tensor]:
         """Return slope and offset, by way of the others' mean and mean square about the centre."""
-        k_bc, t_bc, (centre_g1c,) = known
+        k_bc, t_bc = known.k, known.t
+        (centre_g1c,) = known.extra
         others = self.ghost_size - 1
         k_gnc, t_gnc, total_gnc, dot_gnc = (
             v.view(-1, self.ghost_size, v.shape[1]) for v in (k_bc, t_bc, total_bc, dot_bc)
@@ -269,5 +270,5 @@ def eval_norm(  # noqa: PLR0917 (torch's order)
     mean_bc, var_bc = instance_moments(x)
     gap_bc = mean_bc - running_mean
     mixed_bc = (1 - own) * running_var + own * var_bc + own * (1 - own) * gap_bc.square()
-    k_bc = (mixed_bc + eps).rsqrt()
-    return multiply_add(x, *coefficients(k_bc, running_mean + own * gap_bc, weight, bias))
+    known = Statistics((mixed_bc + eps).rsqrt(), running_mean + own * gap_bc)
+    return multiply_add(x, *coefficients(known, weight, bias))

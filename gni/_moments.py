@@ -70,7 +70,9 @@ def instance_moments(x: Float[Tensor, "B *rest"], channel_dim: int = 1) -> Momen
 def batch_moments(mean_bc: Float[Tensor, "B C"], var_bc: Float[Tensor, "B C"]) -> Moments:
     """Combine instance moments into the (C,) moments of the whole batch."""
     mean_c = mean_bc.mean(0)
-    return Moments(mean_c, (var_bc + (mean_bc - mean_c).square()).mean(0))
+    # The gradient through this mean is zero; eager keeps it for the sake of second derivatives.
+    centre_c = mean_c.detach() if torch.compiler.is_compiling() else mean_c
+    return Moments(mean_c, (var_bc + (mean_bc - centre_c).square()).mean(0))
 
 
 def ghost_weights(
