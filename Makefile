@@ -39,6 +39,7 @@ clean:
 .venv/.runtime: requirements.lock pyproject.toml | .venv/bin/uv
 	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	$(BIN)/python -c 'import matplotlib.font_manager'  # builds its font cache once
 	touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.runtime

@@ -138,6 +138,20 @@ def report(name: str, storage: str | None) -> None:
 @main.command()
 @click.argument("name")
 @_storage
+@_clear_errors
+def sync(name: str, storage: str | None) -> None:
+    """Bring MLflow up to date from a sweep's folder, also when its store was lost."""
+    import sweeps
+    from sweeps.track import tracker
+
+    if not tracker.sync(sweeps.load(name, storage=storage or sweeps.STORAGE).folder):
+        click.echo("error: MLflow did not take everything; see the log above", err=True)
+        sys.exit(SOME_FAILED)
+
+
+@main.command()
+@click.argument("name")
+@_storage
 @click.option("--port", type=int, help="Port on loopback [default: 5000, or a free one].")
 @_clear_errors
 def ui(name: str, storage: str | None, port: int | None) -> None:

@@ -13,6 +13,7 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,4 +93,15 @@ def versions() -> dict[str, str]:
     """Versions of what decides results, for the journal."""
     packages = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "ghost-noise-sweeps")
     found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}
+    return {"python": platform.python_version(), **found, **_commit()}
+
+
+def _commit() -> dict[str, str]:
+    """The commit of this code where it runs from a checkout, marked when it was changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    place = Path(__file__).parents[2]
+    try:
+        found = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"commit": found.stdout.strip()} if (place / ".git").exists() else {}

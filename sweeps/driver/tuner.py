@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sweeps.driver import cluster
@@ -50,26 +51,32 @@ def execute(
     with opened(spec, folder) as journal:
         tracker = launcher.start(folder, store_uri(spec, folder))
         try:
-            if not journal.state.finished:
-                _drive(journal, folder, address, observe)
-            at_end(folder)
+            if journal.state.finished:
+                at_end(folder)
+            else:
+                _drive(journal, folder, address, observe, at_end)
         finally:
             delivered = tracker.finish(DELIVERY_S)
     return delivered
 
 
-def _drive(journal: Journal, folder: Path, address: str | None, observe: Observer) -> None:
-    """Start what must be started side by side, then let Tune run to the end."""
+def _drive(
+    journal: Journal,
+    folder: Path,
+    address: str | None,
+    observe: Observer,
+    at_end: Callable[[Path], Any],
+) -> None:
+    """Start side by side what takes long to start, then let Tune run to the end."""
     state = journal.state
     assert state.spec is not None
     log = folder / "logs" / "driver.log"
-    with ThreadPoolExecutor(1) as pool, cluster.quiet(log):
+    with ThreadPoolExecutor(2) as pool, cluster.quiet(log):
         data = pool.submit(_load, state.spec)
+        modules = pool.submit(_import)
         with cluster.connected(address):
             places = cluster.places(state.spec.resources)
-            from sweeps.driver.conductor import Conductor
-
-            conductor = Conductor(journal, observe)
+            conductor = modules.result().Conductor(journal, observe)
             conductor.session("started")
             try:
                 _fit(conductor, data, folder, places)
@@ -77,6 +84,14 @@ def _drive(journal: Journal, folder: Path, address: str | None, observe: Observe
                 conductor.session("interrupted")
                 raise
             conductor.session("finished")
+    at_end(folder)
+
+
+def _import() -> ModuleType:
+    """Import what takes seconds while Ray starts: Tune and Optuna."""
+    from sweeps.driver import conductor, trainable  # noqa: F401
+
+    return conductor
 
 
 def _load(spec: SweepSpec) -> Any:

@@ -1,6 +1,5 @@
 """Pictures of the objective over the space: ghost size × strength, or one dimension at a time."""
 
-# ruff: noqa: RUF001 - the letter ν is what we mean
 from __future__ import annotations
 
 import math

@@ -1,6 +1,5 @@
 """The summary of a sweep as text, for a terminal, a pipe or a file: 80 columns are enough."""
 
-# ruff: noqa: RUF001 - the letter ν is what we mean
 from __future__ import annotations
 
 import io
