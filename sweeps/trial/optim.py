@@ -23,9 +23,9 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 class FusedOptimizer:
     """SGD or AdamW as torch's fused kernels compute them, reading the rate from a scalar tensor.
 
-    Bit for bit torch.optim's SGD and AdamW with `fused=True`, whose first use imports the compiler:
-    2 s of each worker's start, and a third of the step's time is left. `param_groups` and `step`
-    are what a GradScaler needs.
+    Bit for bit torch.optim's SGD and AdamW with `fused=True`; but the first use of those imports
+    torch's compiler, 2 s of a worker's start, and their step takes 2 to 3 times as long.
+    `param_groups` and `step` are what a GradScaler needs.
     """
 
     def __init__(self, model: nn.Module, spec: OptimizerSpec, lr: Tensor) -> None:
