@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -74,6 +76,9 @@ def connected(address: str | None) -> Iterator[None]:
             _use_the_workers_that_wait()
     except ConnectionError as error:
         raise PreflightError(f"no Ray cluster answers at {address}: {error}") from None
+    if threading.current_thread() is threading.main_thread():
+        # a preempted job ends as by Ctrl-C; Ray's own handler would abort the process
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

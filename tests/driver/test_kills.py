@@ -85,6 +85,7 @@ def test_killed_interrupted_and_resumed(namespaced, tmp_path, undisturbed) -> No
     (tmp_path / "tiny.yaml").write_text(SPEC)
     out = finish(
         namespaced(f"""
+        set -m  # else bash has its children ignore SIGINT
         sweeps run tiny.yaml & driver=$!
         {wait('"result"', 5)}
         kill -9 $driver; wait $driver
@@ -105,6 +106,20 @@ def test_killed_interrupted_and_resumed(namespaced, tmp_path, undisturbed) -> No
     assert "Traceback" not in out
     assert streams(tmp_path / "moved" / "tiny") == undisturbed
     check_mlflow(tmp_path / "moved", trials=4)
+
+
+def test_a_terminated_driver_says_how_to_go_on(namespaced, tmp_path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    out = finish(
+        namespaced(f"""
+        sweeps run tiny.yaml & driver=$!
+        {wait('"session"', 1)}
+        kill -TERM $driver; wait $driver
+        """),
+        status=130,
+    )
+    assert "Go on with: sweeps resume tiny" in out
+    assert read(tmp_path / "sweep-data" / "tiny").sessions[-1]["state"] == "interrupted"
 
 
 def test_json_is_json_and_failures_are_exit_status_one(namespaced, tmp_path) -> None:
