@@ -291,11 +291,13 @@ def figure(rows: list[SiteNoise], path: Path | str) -> None:
     sites = range(len(rows))
     for axis, (name, title) in zip(axes, panels.items(), strict=True):
         line = "first_order" if name == "effect" else "closed"
-        axis.plot(sites, [getattr(row, f"{name}_{line}") for row in rows], label=line)
+        predicted = [getattr(row, f"{name}_{line}") for row in rows]
+        axis.plot(sites, predicted, label=line.replace("_", " "))
         if name != "effect":
             analytic = [getattr(row, f"{name}_analytic") for row in rows]
             axis.plot(sites, analytic, "--", label="analytic")
         axis.plot(sites, [getattr(row, name) for row in rows], "o", label="measured")
         axis.set(title=title, xlabel="site", yscale="log")
+        axis.set_xticks(sites, [row.site for row in rows])
         axis.legend()
     picture.savefig(str(path))  # pyright: ignore[reportUnknownMemberType]

@@ -20,9 +20,11 @@ SMALL = ["squeezenet1_0", "shufflenet_v2_x0_5", "mnasnet0_5", "convnext_tiny", "
 
 
 class WeightsOnMeta(TorchFunctionMode):
-    """Leave weights without memory; some constructors read other tensors of theirs."""
+    """Leave weights without memory and random values; constructors may read other tensors."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.trunc_normal_):
+            return args[0] if args else (kwargs or {})["tensor"]
         if func is torch.empty:
             return func(*args, **{**(kwargs or {}), "device": "meta"})
         return func(*args, **(kwargs or {}))
@@ -37,7 +39,12 @@ def on_meta(name: str) -> nn.Module:
 def snapshot(model: nn.Module) -> list[tuple[str, type, list[str], list[int]]]:
     """All that surgery might disturb: classes, attributes, and which tensors are where."""
     return [
-        (name, type(m), sorted(m.__dict__), [id(t) for t in (*m.parameters(), *m.buffers())])
+        (
+            name,
+            type(m),
+            sorted(m.__dict__),
+            [id(t) for t in (*m.parameters(recurse=False), *m.buffers(recurse=False))],
+        )
         for name, m in model.named_modules()
     ]
 
