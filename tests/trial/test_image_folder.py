@@ -9,11 +9,13 @@ from sweeps.errors import PreflightError
 from sweeps.spec import DataSpec
 from sweeps.trial import streaming
 from sweeps.trial.arrays import Dataset
+from sweeps.trial.batches import epoch_order, split
 from sweeps.trial.datasets import load
 from sweeps.trial.folder import ImageFiles
 from sweeps.trial.loop import fit
 from sweeps.trial.session import train
 from sweeps.trial.streaming import random_box
+from sweeps.trial.streams import numpy_generator
 from sweeps.trial.training import make_batches
 
 CLASSES = {"blue": (30, 40, 200), "red": (200, 40, 30)}
@@ -129,6 +131,40 @@ def test_streamed_batches_do_not_depend_on_threads(streamed):
     for (x, y), (u, v) in zip(a, b, strict=True):
         assert torch.equal(x, u)
         assert torch.equal(y, v)
+
+
+def test_streamed_images_are_cut_and_mirrored_one_by_one(streamed):
+    trial, data = streamed
+    plain = trial.data.model_copy(update={"normalize": False})
+    fixed = plain.model_copy(update={"flip": False})
+    train, _ = split(data.train_labels, 0.2, 0)
+    order = epoch_order(trial.seed, 2, 32)
+    both = [
+        torch.cat([x for x, _ in make_batches(trial, data, "cpu").train(2)]).mul(255).round()
+        for trial in (trial.model_copy(update={"data": spec}) for spec in (fixed, plain))
+    ]
+    mirrored = 0
+    for i, (still, maybe) in enumerate(zip(*both, strict=True)):
+        with Image.open(Path(data.root, str(data.train_paths[train[order[i]]]))) as image:
+            rng = numpy_generator(trial.seed, "augmentation", 2, i)
+            box = random_box(image.size, rng)
+            wanted = np.asarray(image.resize((8, 8), Image.Resampling.BILINEAR, box=box))
+        wanted = torch.from_numpy(wanted.transpose(2, 0, 1).astype(np.float32))
+        assert torch.equal(still, wanted)
+        flip = bool(rng.random() < 0.5)
+        mirrored += flip
+        assert torch.equal(maybe, wanted.flip(-1) if flip else wanted)
+    assert 5 < mirrored < 27  # of 32
+
+
+def test_images_are_listed_by_name(tmp_path):
+    write_images(tmp_path, train=2)
+    for name in ("zebra", "10", "ant"):
+        Image.new("RGB", (12, 10)).save(tmp_path / "train" / "blue" / f"{name}.PNG")
+    (tmp_path / "train" / "blue" / "notes.txt").touch()
+    data = load(spec_of(tmp_path, **STREAMED))
+    names = [Path(str(path)).name for path in data.train_paths if "blue" in str(path)]
+    assert names == ["00.png", "01.png", "10.PNG", "ant.PNG", "zebra.PNG"]
 
 
 def test_streamed_augmentation_changes_with_the_epoch(streamed):
