@@ -210,6 +210,9 @@ def _loop(spec: SweepSpec) -> Iterator[Mistake]:
 
 def _search(spec: SweepSpec) -> Iterator[Mistake]:
     if spec.search.sampler != "grid":
+        if spec.search.replicates > 1:
+            rule = f"is for a grid; {spec.search.sampler} repeats no point on purpose"
+            yield Mistake("search.replicates", rule, str(spec.search.replicates))
         return
     size = space_size(spec)
     if size is None:
@@ -221,7 +224,7 @@ def _search(spec: SweepSpec) -> Iterator[Mistake]:
                     dimension.kind,
                     "Use choice, or another sampler",
                 )
-    elif trial_count(spec) > size:
+    elif trial_count(spec) > size * spec.search.replicates:
         yield Mistake(
             "search.trials",
             f"the grid has only {size} points",

@@ -220,7 +220,9 @@ class SearchSpec(Frozen):
 
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     trials: PositiveInt | None = None
-    """How many trials; a grid defaults to all its points."""
+    """How many trials; a grid defaults to all its points, each `replicates` times."""
+    replicates: PositiveInt = 1
+    """Seeds for each point of a grid; the whole grid runs on one seed before the next."""
     seed: int = Field(default=0, ge=0)
     startup_trials: PositiveInt = 10
     """Random trials before TPE starts to model."""
@@ -372,5 +374,5 @@ def trial_count(spec: SweepSpec) -> int:
     if spec.search.trials is not None:
         return spec.search.trials
     if spec.search.sampler == "grid":
-        return space_size(spec) or 1
+        return (space_size(spec) or 1) * spec.search.replicates
     return 32

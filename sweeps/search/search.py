@@ -57,7 +57,7 @@ class Search:
     def propose(self, number: int) -> tuple[Point, int]:
         """Parameters and seed of trial `number`; a point proposed before gets the next seed."""
         if self._points is not None:
-            params = self._points[number]
+            params = self._points[number % len(self._points)]
             self._enter(number, params)
         else:
             self._study.sampler = self._sampler(number)

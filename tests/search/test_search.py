@@ -101,6 +101,14 @@ def test_a_grid_is_every_point_once() -> None:
     assert points == [{"a": a, "b": b} for a in (1, 2) for b in (3, 4, 5)]
 
 
+def test_a_grid_runs_whole_on_one_seed_before_the_next() -> None:
+    tree = {"name": "g", "space": {"a": {"choice": [1, 2]}}, "training": {"seed": 7}}
+    grid = SweepSpec.model_validate(tree | {"search": {"sampler": "grid", "replicates": 2}})
+    search = Search(grid)
+    proposed = [search.propose(n) for n in range(search.total)]
+    assert proposed == [({"a": 1}, 7), ({"a": 2}, 7), ({"a": 1}, 8), ({"a": 2}, 8)]
+
+
 def test_proposals_stay_inside_the_space() -> None:
     for trial in driven(Search(spec()), 40).values():
         params = trial.params
