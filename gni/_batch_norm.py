@@ -9,9 +9,10 @@ from torch import Tensor
 
 from gni._checks import check_strength
 from gni._fused import Statistics, normalise
-from gni._moments import Ghosts, Moments, batch_moments, ghost_moments
+from gni._moments import Ghosts, Moments, batch_moments, ghost_moments, transformed
 from gni._noise import Strength, check_ghosts, noise_coefficients
 from gni._running import update_running
+from gni._vectors import Noise, Tracked, normalise_vectors, takes
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class NoiseRule:
         return slope_c, -mean_c * slope_c - total_bc.sum(0) / count
 
 
-def batch_norm_ghost_noise(  # noqa: PLR0917 (torch's order)
+def batch_norm_ghost_noise(
     x: Float[Tensor, "B C *space"],
     ghosts: Ghosts | None,
     running_mean: Float[Tensor, "C"] | None,
@@ -110,6 +111,10 @@ def batch_norm_ghost_noise(  # noqa: PLR0917 (torch's order)
         raise ValueError("training needs ghosts, got None; draw them with draw_ghosts")
     check_strength(strength)
     check_ghosts(x, ghosts, 1)
+    if fused and not transformed() and takes(x, running_mean):
+        noise = Noise(ghosts, strength, noise_eps, shift, scale)
+        tracked = Tracked(running_mean, running_var, momentum, eps)
+        return normalise_vectors(x, weight, bias, noise, tracked)
     rule = NoiseRule(ghosts, strength, eps, noise_eps, shift, scale)
     z, (mean_bc, var_bc) = normalise(x, weight, bias, rule, fused=fused)
     mean_c, var_c = batch_moments(mean_bc, var_bc)

@@ -104,14 +104,16 @@ def ghost_moments(
     centred_bc = mean_bc - mean_c
     square_bc = torch.addcmul(var_bc, centred_bc, centred_bc)
     batch = Moments(mean_c, square_bc.mean(0))
-    if not ghosts.is_floating_point() and 4 * ghosts.shape[1] > ghosts.shape[0]:
-        ghosts = ghost_weights(ghosts, mean_bc.dtype)
-    if ghosts.is_floating_point():
-        weights = ghosts.to(mean_bc.dtype)
-        delta_bc, ghost_square_bc = weights @ centred_bc, weights @ square_bc
-    else:
-        size = ghosts.shape[1]
-        delta_bc = F.embedding_bag(ghosts, centred_bc, mode="sum") / size
-        ghost_square_bc = F.embedding_bag(ghosts, square_bc, mode="sum") / size
+    delta_bc, ghost_square_bc = average(ghosts, centred_bc), average(ghosts, square_bc)
     var_bc = torch.addcmul(ghost_square_bc, delta_bc, delta_bc, value=-1)
     return GhostMoments(delta_bc, var_bc.clamp_min(0), batch)
+
+
+def average(ghosts: Ghosts, value_bc: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
+    """Average the rows that each sample drew, without a (B, N, C) array."""
+    size = ghosts.shape[1]
+    if not ghosts.is_floating_point() and 4 * size > ghosts.shape[0]:
+        ghosts = ghost_weights(ghosts, value_bc.dtype)
+    if ghosts.is_floating_point():
+        return ghosts.to(value_bc.dtype) @ value_bc
+    return F.embedding_bag(ghosts, value_bc, mode="sum").div_(size)
