@@ -106,7 +106,7 @@ def _space_values(spec: SweepSpec) -> Iterator[Mistake]:
                     yield Mistake(f"space.{path}", f"{place}: {rule}", repr(value))
 
 
-def _values(spec: SweepSpec, path: str) -> tuple[Any, ...]:
+def values_of(spec: SweepSpec, path: str) -> tuple[Any, ...]:
     """What the field at `path` can be in this sweep."""
     if path in spec.space:
         return ends(spec.space[path])
@@ -117,7 +117,7 @@ def _values(spec: SweepSpec, path: str) -> tuple[Any, ...]:
 
 
 def _models(spec: SweepSpec) -> Iterator[Mistake]:
-    for name in _values(spec, "model.name"):
+    for name in values_of(spec, "model.name"):
         options = [*spec.model.options]
         options += [p.removeprefix("model.options.") for p in spec.space if "options." in p]
         if name in OWN_MODELS:
@@ -167,7 +167,7 @@ def _batches(spec: SweepSpec) -> Iterator[Mistake]:
         "model.norm.kind",
         "model.norm.ghost_size",
     )
-    axes = [_values(spec, path) for path in paths]
+    axes = [values_of(spec, path) for path in paths]
     if "ghost_batch" in axes[2] and spec.space.get(paths[3], None) is not None:
         dimension = spec.space[paths[3]]
         if dimension.kind not in ("choice", "fixed"):

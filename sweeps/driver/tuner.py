@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sweeps.checks import values_of
 from sweeps.driver import cluster
 from sweeps.driver.folder import opened
 from sweeps.errors import PreflightError
@@ -99,14 +100,13 @@ def _load(spec: SweepSpec) -> Any:
     from sweeps.trial.datasets import load
 
     data = load(spec.data)
-    need, have = (
-        spec.training.batch_size,
-        round(len(data.train_labels) * (1 - spec.data.validation)),
-    )
-    if have < need:
+    images = len(data.train_labels)
+    images -= round(images * spec.data.validation)
+    largest = max(values_of(spec, "training.batch_size"))
+    if images < largest:
         raise PreflightError(
-            f"training.batch_size: an epoch needs at least one batch (batch {need}, "
-            f"{have} training images). Lower batch_size or raise data.limit"
+            f"training.batch_size: an epoch needs at least one batch (batch {largest}, "
+            f"{images} training images). Lower batch_size or raise data.limit"
         )
     return data
 
