@@ -89,7 +89,7 @@ def analytic_noise(
         if instance_std:
             delta_bc = delta_bc * instance_moments(x, channel_dim).var.sqrt()
         delta_bc = strength * delta_bc if shift else torch.zeros_like(delta_bc)
-        factor = square_bc.pow(-strength / 2) if scale else torch.ones_like(square_bc)
+        factor = (square_bc.log() * (strength / -2)).exp() if scale else torch.ones_like(square_bc)
         scale_bc, offset_bc = identity_at_zero(delta_bc, factor, strength)
     return multiply_add(x, scale_bc, offset_bc, channel_dim)
 
