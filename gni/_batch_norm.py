@@ -57,7 +57,7 @@ class NoiseRule:
         return slope_c, -mean_c * slope_c - total_bc.sum(0) / count
 
 
-def batch_norm_ghost_noise(
+def batch_norm_ghost_noise(  # noqa: PLR0917 (torch's order)
     x: Float[Tensor, "B C *space"],
     ghosts: Ghosts | None,
     running_mean: Float[Tensor, "C"] | None,

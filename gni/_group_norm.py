@@ -58,7 +58,7 @@ def group_moments(mean_bc: Tensor, var_bc: Tensor, ghost_size: int) -> Moments:
     return Moments(mean_gc, (var_gnc + (mean_gnc - mean_gc.unsqueeze(1)).square()).mean(1))
 
 
-def ghost_batch_norm(
+def ghost_batch_norm(  # noqa: PLR0917 (torch's order)
     x: Float[Tensor, "B C *space"],
     ghost_size: int,
     running_mean: Float[Tensor, "C"] | None,
@@ -163,7 +163,7 @@ class ExclusiveRule:
         return slope_gnc.view_as(k_bc), offset_gnc.view_as(k_bc)
 
 
-def exclusive_batch_norm(
+def exclusive_batch_norm(  # noqa: PLR0917 (torch's order)
     x: Float[Tensor, "B C *space"],
     ghost_size: int,
     running_mean: Float[Tensor, "C"] | None,
@@ -216,7 +216,7 @@ def exclusive_batch_norm(
     return z
 
 
-def eval_norm(
+def eval_norm(  # noqa: PLR0917 (torch's order)
     x: Float[Tensor, "B C *space"],
     ghost_size: int,
     running_mean: Float[Tensor, "C"],

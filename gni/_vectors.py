@@ -39,7 +39,7 @@ class _NormaliseVectors(torch.autograd.Function):
     """z = weight·y + bias, y = (x̂ - s·delta)/rho^s with a constant delta and rho."""
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917 (autograd passes them so)
         ctx: Any,
         x: Tensor,
         weight_c: Tensor | None,
