@@ -14,6 +14,7 @@ from typing import Any
 from sweeps.errors import PreflightError
 from sweeps.spec import ResourcesSpec
 
+LOOPBACK = "127.0.0.1"
 CHDIR = "RAY_CHDIR_TO_TRIAL_DIR"
 ENVIRONMENT = {
     # tensors of 32 MiB and more are otherwise mapped and page-faulted anew at each use
@@ -72,7 +73,8 @@ def connected(address: str | None) -> Iterator[None]:
         if address:
             ray.init(address=address, runtime_env={"env_vars": ENVIRONMENT}, **options)
         else:
-            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+            with _listening_on_loopback():
+                ray.init(include_dashboard=False, _node_ip_address=LOOPBACK, **options)
             _use_the_workers_that_wait()
     except ConnectionError as error:
         raise PreflightError(f"no Ray cluster answers at {address}: {error}") from None
@@ -83,6 +85,19 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _listening_on_loopback() -> Iterator[None]:
+    """Keep Ray from turning 127.0.0.1 into the machine's address and listening on all of them."""
+    from ray._private import services
+
+    resolve = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield
+    finally:
+        services.resolve_ip_for_localhost = resolve
 
 
 def _use_the_workers_that_wait() -> None:

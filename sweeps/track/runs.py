@@ -21,6 +21,9 @@ from sweeps.track.store import artifact_location
 _PAGE = 1000
 _LONGEST_TAG = 4000
 
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tells MLflow's UI to show runs, not traces of language models."""
+
 
 @dataclass
 class Known:
@@ -100,7 +103,7 @@ class Runs:
         found = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                return self.client.create_experiment(name, artifact_location=location)
+                return self.client.create_experiment(name, location, _KIND)
             except MlflowException:  # another sweep of that name was first
                 found = self.client.get_experiment_by_name(name)
                 if found is None:

@@ -127,7 +127,7 @@ def _experiment_page(address: str, name: str) -> str:
             number = json.load(answer)["experiment"]["experiment_id"]
     except urllib.error.HTTPError:
         return address
-    return f"{address}/#/experiments/{number}"
+    return f"{address}/#/experiments/{number}/runs?workflowType=machine_learning"
 
 
 def _choose_port(port: int | None) -> int:

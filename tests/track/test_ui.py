@@ -38,6 +38,8 @@ def test_it_shows_the_sweep_and_its_files_until_ctrl_c(storage):
     with running.stdout:
         page = running.stdout.readline().strip()
         address, _, experiment = page.partition("/#/experiments/")
+        experiment, _, view = experiment.partition("/")
+        assert view == "runs?workflowType=machine_learning"
         port = int(address.removeprefix("http://127.0.0.1:"))
         assert b"<div id=" in get(address)
         found = get(f"{address}/api/2.0/mlflow/experiments/get?experiment_id={experiment}")
