@@ -85,9 +85,9 @@ def measure(repeats: int) -> dict[str, list[dict]]:
             found.setdefault("sweeps run", []).append(run_ours(Path(folder)))
         for kind, training in PEERS:
             with tempfile.TemporaryDirectory() as folder:
-                found.setdefault(f"{kind} {training}", []).append(
-                    run_peer(kind, training, Path(folder))
-                )
+                done = run_peer(kind, training, Path(folder))
+            found.setdefault(f"{kind} {training}", []).append(done)
+            print(f"{kind} {training}: {done['seconds']:.1f} s", file=sys.stderr)
         print(f"round {index + 1} of {repeats} done", file=sys.stderr)
     return found
 

@@ -9,6 +9,8 @@ The command line (`sweeps --help`) is a thin skin over these.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +88,20 @@ def load(name: str, *, storage: str = STORAGE) -> Sweep:
 def _execute(spec: SweepSpec, folder: Path, address: str | None, observe: Any) -> Sweep:
     from sweeps.driver.tuner import execute
     from sweeps.report.results import Sweep
-    from sweeps.report.write import write
 
-    execute(spec, folder, address=address, observe=observe, at_end=write)
+    execute(spec, folder, address=address, observe=observe, at_end=_report)
     return Sweep(folder)
+
+
+def _report(folder: Path) -> Callable[[], Any]:
+    """Write the report in a process of its own, while Ray shuts down; gives what waits for it."""
+    command = [sys.executable, "-m", "sweeps.report", str(folder)]
+    log = folder / "logs" / "report.log"
+    with log.open("a") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+
+    def wait() -> None:
+        if process.wait():
+            print(f"warning: the report could not be written; see {log}", file=sys.stderr)
+
+    return wait

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from sweeps.errors import Mistake
 from sweeps.spec import (
+    GROUPED,
     Dimension,
     Frozen,
     Scalar,
@@ -48,7 +49,7 @@ def check(spec: SweepSpec) -> list[Mistake]:
         return mistakes
     if mistakes := [*_space_values(spec)]:
         return mistakes
-    return [
+    found = [
         *check_data(spec.data),
         *_models(spec),
         *_batches(spec),
@@ -56,6 +57,7 @@ def check(spec: SweepSpec) -> list[Mistake]:
         *_search(spec),
         *_stopping(spec),
     ]
+    return list(dict.fromkeys(found))
 
 
 def _space_paths(spec: SweepSpec) -> Iterator[Mistake]:
@@ -168,10 +170,10 @@ def _batches(spec: SweepSpec) -> Iterator[Mistake]:
         "model.norm.ghost_size",
     )
     axes = [values_of(spec, path) for path in paths]
-    if "ghost_batch" in axes[2] and spec.space.get(paths[3], None) is not None:
+    if set(GROUPED) & set(axes[2]) and spec.space.get(paths[3], None) is not None:
         dimension = spec.space[paths[3]]
         if dimension.kind not in ("choice", "fixed"):
-            rule = "ghost batch norm needs sizes that divide the batch, so a choice of them"
+            rule = "a norm over groups needs sizes that divide the batch, so a choice of them"
             yield Mistake(f"space.{paths[3]}", rule, dimension.kind, "Write {choice: [8, 16, 32]}")
             return
     for batch, accumulate, kind, ghost in itertools.islice(
@@ -184,7 +186,10 @@ def _batches(spec: SweepSpec) -> Iterator[Mistake]:
                 f"{batch} / {accumulate}",
                 "Choose a divisor of the batch size",
             )
-        elif kind == "ghost_batch" and (batch // accumulate) % ghost:
+        elif kind in GROUPED and ghost < 2:
+            rule = f"{kind} needs at least 2 samples in a group"
+            yield Mistake("model.norm.ghost_size", rule, str(ghost), "Raise it")
+        elif kind in GROUPED and (batch // accumulate) % ghost:
             seen = batch // accumulate
             divisors = [str(d) for d in range(2, seen + 1) if seen % d == 0]
             yield Mistake(

@@ -63,22 +63,37 @@ class DataSpec(Frozen):
 class NoiseSpec(Frozen):
     """Ghost noise at every norm site (arXiv 2305.17205, section 4)."""
 
-    kind: Literal["ghost"] = "ghost"
+    kind: Literal["ghost", "analytic"] = "ghost"
+    """ghost: statistics of drawn samples. analytic: normal and chi-square draws of that form."""
     ghost_size: PositiveInt = 16
-    """Samples N drawn with replacement for each sample's statistics."""
+    """Samples N drawn with replacement for each sample's statistics; analytic from 2."""
     strength: float = Field(default=1.0, ge=0)
     """s in y = (x - s·delta) / rho^s; 0 is no noise, 1 the paper's."""
     eps: float = Field(default=1e-3, gt=0)
     shift: bool = True
     scale: bool = True
 
+    @model_validator(mode="after")
+    def _makes_some_noise(self) -> NoiseSpec:
+        if not self.shift and not self.scale:
+            raise ValueError("noise without shift and scale is none. Turn one on, or noise: null")
+        if self.kind == "analytic" and self.ghost_size < 2:
+            raise ValueError("analytic noise needs ghost_size >= 2, found 1. Raise it")
+        return self
+
+
+GROUPED = ("ghost_batch", "exclusive_batch", "eval_norm")
+"""Norms that share statistics among `ghost_size` samples."""
+
 
 class NormSpec(Frozen):
     """What stands at every norm site."""
 
-    kind: Literal["batch", "ghost_batch", "layer", "group", "none"] = "batch"
+    kind: Literal[
+        "batch", "ghost_batch", "exclusive_batch", "eval_norm", "layer", "group", "none"
+    ] = "batch"
     ghost_size: PositiveInt = 16
-    """Samples per group of ghost batch norm; must divide the batch."""
+    """Samples per group of the grouped kinds (`GROUPED`); must divide the batch."""
     groups: PositiveInt = 32
     """Groups of group norm."""
     eps: float = Field(default=1e-5, gt=0)

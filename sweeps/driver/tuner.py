@@ -20,6 +20,7 @@ from sweeps.track import launcher
 from sweeps.track.store import store_uri
 
 Observer = Callable[[dict[str, Any], State], None]
+AtEnd = Callable[[Path], Callable[[], Any]]
 DELIVERY_S = 60.0
 
 
@@ -29,7 +30,7 @@ def execute(
     *,
     address: str | None = None,
     observe: Observer = lambda record, state: None,
-    at_end: Callable[[Path], Any] = lambda folder: None,
+    at_end: AtEnd = lambda folder: lambda: None,
 ) -> bool:
     """Run or go on with the sweep of `spec` in `folder` until every trial has ended.
 
@@ -40,7 +41,8 @@ def execute(
         folder: the sweep's own folder, made if need be.
         address: a Ray cluster; None starts Ray on this machine.
         observe: called with each journal record and the state after it.
-        at_end: called with the folder after the last trial, while MLflow can still take artifacts.
+        at_end: called with the folder after the last trial. It starts what is still to be made
+            there; what it returns waits for that, and is called before MLflow takes artifacts.
 
     Returns:
         Whether MLflow has received everything.
@@ -53,7 +55,7 @@ def execute(
         tracker = launcher.start(folder, store_uri(spec, folder))
         try:
             if journal.state.finished:
-                at_end(folder)
+                at_end(folder)()
             else:
                 _drive(journal, folder, address, observe, at_end)
         finally:
@@ -66,7 +68,7 @@ def _drive(
     folder: Path,
     address: str | None,
     observe: Observer,
-    at_end: Callable[[Path], Any],
+    at_end: AtEnd,
 ) -> None:
     """Start side by side what takes long to start, then let Tune run to the end."""
     state = journal.state
@@ -85,7 +87,8 @@ def _drive(
                 conductor.session("interrupted")
                 raise
             conductor.session("finished")
-    at_end(folder)
+            wait = at_end(folder)
+    wait()
 
 
 def _import() -> ModuleType:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import models
-from sweeps.spec import ModelSpec, TrialSpec
+from sweeps.spec import GROUPED, ModelSpec, TrialSpec
 from sweeps.trial.imports import importable_here
 from sweeps.trial.streams import seed_of
 
@@ -15,7 +15,7 @@ def norm_config(spec: ModelSpec) -> models.NormConfig:
     """The norm sites as `models` wants them described."""
     noise = models.NoiseConfig(**spec.noise.model_dump()) if spec.noise else None
     fields = spec.norm.model_dump()
-    if spec.norm.kind != "ghost_batch":
+    if spec.norm.kind not in GROUPED:
         fields["ghost_size"] = None
     return models.NormConfig(**fields, noise=noise)
 

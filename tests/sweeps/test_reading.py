@@ -78,6 +78,9 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
             "space:\n  model.norm.ghost_size: {int: [2, 8]}\nmodel: {norm: {kind: ghost_batch}}",
             "so a choice of them",
         ),
+        ("model: {norm: {kind: exclusive_batch, ghost_size: 1}}", "at least 2 samples in a group"),
+        ("model: {noise: {shift: false, scale: false}}", "Turn one on, or noise: null"),
+        ("search: {replicates: 3}", "is for a grid"),
         ("training: {accumulate: 3}", "must divide batch_size"),
         (
             "search: {sampler: grid}\nspace: {training.optimizer.lr: {uniform: [1, 2]}}",
