@@ -127,7 +127,9 @@ def summary_lines(state: State, seconds_left: float | None) -> list[str]:
     running = [t for t in state.trials.values() if not t.end]
     width = 30
     bar = "█" * (width * ended // total)
-    left = f"about {duration(seconds_left)} left" if seconds_left is not None else "starting"
+    left = "starting" if seconds_left is None else f"about {duration(seconds_left)} left"
+    if ended == total:
+        left = "writing the report"
     counts = f"{ended} of {total} trials, {len(running)} running"
     lines = [f"{state.spec.name}  {bar:░<{width}}  {counts}, {left}"]
     past = [f"{epoch}: {_reached(state, epoch)}" for epoch in rungs(state.spec)]
@@ -135,7 +137,7 @@ def summary_lines(state: State, seconds_left: float | None) -> list[str]:
         full = sum(t.status == "finished" for t in state.trials.values())
         lines.append(f"trials past rung (epoch)  {'  '.join(past)}  in full: {full}")
     if best := state.best():
-        lines.append(f"best so far{_best(state)}  {point(best, state)}")
+        lines.append(f"{_best(state).removeprefix(', ')} so far  {point(best, state)}")
     for trial in running:
         lines.append(f"trial {trial.number:>3}  epoch {trial.epoch:>3}  {point(trial, state)}")
     failures = [t for t in state.trials.values() if t.status in ("failed", "diverged")]
