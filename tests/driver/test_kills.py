@@ -31,7 +31,7 @@ def wait(what: str, count: int) -> str:
 
 
 def finish(process: subprocess.Popen[str], status: int = 0) -> str:
-    out, _ = process.communicate(timeout=240)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == status, out
     return out
 
