@@ -36,7 +36,7 @@ LAYERS = {
 @pytest.mark.skipif(not HOOKED, reason="this process can compile")
 def test_without_the_hook() -> None:
     environment = {**os.environ, "JAXTYPING_DISABLE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts=", __file__]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
