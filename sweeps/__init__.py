@@ -9,6 +9,7 @@ The command line (`sweeps --help`) is a thin skin over these.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,7 +90,9 @@ def _execute(spec: SweepSpec, folder: Path, address: str | None, observe: Any) -
     from sweeps.driver.tuner import execute
     from sweeps.report.results import Sweep
 
-    execute(spec, folder, address=address, observe=observe, at_end=_report)
+    if not execute(spec, folder, address=address, observe=observe, at_end=_report):
+        again = shlex.join(["sweeps", "sync", folder.name, "--storage", str(folder.parent)])
+        print(f"warning: MLflow has not received everything. Later: {again}", file=sys.stderr)
     return Sweep(folder)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -94,10 +95,19 @@ def ends(dimension: Dimension) -> tuple[Scalar, ...]:
     return dimension.values
 
 
+def _tried(dimension: Dimension) -> tuple[Scalar, ...]:
+    """The ends, and for a continuous range a point inside, which no whole number field takes."""
+    values = ends(dimension)
+    if dimension.kind in ("uniform", "loguniform"):
+        low, high = (float(v) for v in values)
+        return (*values, low + (high - low) / math.pi)
+    return values
+
+
 def _space_values(spec: SweepSpec) -> Iterator[Mistake]:
     start = {path: ends(dimension)[0] for path, dimension in spec.space.items()}
     for path, dimension in spec.space.items():
-        for value in ends(dimension):
+        for value in _tried(dimension):
             try:
                 spec.trial({**start, path: value}, seed=0)
             except ValidationError as error:
@@ -105,7 +115,12 @@ def _space_values(spec: SweepSpec) -> Iterator[Mistake]:
                 place = ".".join(str(part) for part in found["loc"])
                 rule = found["msg"].removeprefix("Value error, ")
                 if path.startswith(place):
-                    yield Mistake(f"space.{path}", f"{place}: {rule}", repr(value))
+                    yield Mistake(
+                        f"space.{path}",
+                        f"{place}: {rule}",
+                        f"{value:.6g}" if isinstance(value, float) else repr(value),
+                    )
+                    break
 
 
 def values_of(spec: SweepSpec, path: str) -> tuple[Any, ...]:
@@ -170,11 +185,12 @@ def _batches(spec: SweepSpec) -> Iterator[Mistake]:
         "model.norm.ghost_size",
     )
     axes = [values_of(spec, path) for path in paths]
-    if set(GROUPED) & set(axes[2]) and spec.space.get(paths[3], None) is not None:
-        dimension = spec.space[paths[3]]
-        if dimension.kind not in ("choice", "fixed"):
-            rule = "a norm over groups needs sizes that divide the batch, so a choice of them"
-            yield Mistake(f"space.{paths[3]}", rule, dimension.kind, "Write {choice: [8, 16, 32]}")
+    if set(GROUPED) & set(axes[2]) or max(axes[1]) > 1:
+        ranges = [p for p in paths if p in spec.space and spec.space[p].kind in ("int", "logint")]
+        rule = "sizes that must divide one another need a choice of them, not a range"
+        for path in ranges:
+            yield Mistake(f"space.{path}", rule, remedy="Write {choice: [8, 16, 32]}")
+        if ranges:
             return
     for batch, accumulate, kind, ghost in itertools.islice(
         itertools.product(*axes), MANY_COMBINATIONS
@@ -186,6 +202,9 @@ def _batches(spec: SweepSpec) -> Iterator[Mistake]:
                 f"{batch} / {accumulate}",
                 "Choose a divisor of the batch size",
             )
+        elif batch == accumulate and kind in ("batch", *GROUPED):
+            rule = "leaves one image a forward pass, and batch statistics need at least 2"
+            yield Mistake("training.accumulate", rule, str(accumulate), "Lower it")
         elif kind in GROUPED and ghost < 2:
             rule = f"{kind} needs at least 2 samples in a group"
             yield Mistake("model.norm.ghost_size", rule, str(ghost), "Raise it")
@@ -201,9 +220,10 @@ def _batches(spec: SweepSpec) -> Iterator[Mistake]:
 
 
 def _loop(spec: SweepSpec) -> Iterator[Mistake]:
-    if spec.training.loop:
-        yield from check_import_path(spec.training.loop, "training.loop")
-    elif spec.objective.metric not in METRICS:
+    loops = [loop for loop in values_of(spec, "training.loop") if loop]
+    for loop in loops:
+        yield from check_import_path(loop, "training.loop")
+    if not loops and spec.objective.metric not in METRICS:
         remedy = suggest(spec.objective.metric, list(METRICS))
         yield Mistake(
             "objective.metric",

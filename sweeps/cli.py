@@ -152,7 +152,9 @@ def sync(name: str, storage: str | None) -> None:
 @main.command()
 @click.argument("name")
 @_storage
-@click.option("--port", type=int, help="Port on loopback [default: 5000, or a free one].")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port on loopback [default: 5000, or a free one]."
+)
 @_clear_errors
 def ui(name: str, storage: str | None, port: int | None) -> None:
     """Serve the MLflow UI over a sweep's store, on loopback."""

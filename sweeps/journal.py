@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sweeps.errors import JournalError, SweepNotFound
 from sweeps.spec import SweepSpec
 
@@ -80,13 +82,15 @@ class State:
         Raises:
             JournalError: the record is out of order or of no known kind.
         """
+        if not isinstance(record, dict) or not {"n", "kind", "time"} <= record.keys():
+            raise JournalError(f"record {self.records} of the journal is none: {record!r:.60}")
         if record["n"] != self.records:
             raise JournalError(f"record {record['n']} stands where {self.records} should")
         self.records += 1
         self.updated = record["time"]
         match record["kind"]:
             case "sweep":
-                self.spec = SweepSpec.model_validate(record["spec"])
+                self.spec = _spec(record["spec"])
                 self.identity = record["identity"]
                 self.versions = record["versions"]
                 self.created = record["time"]
@@ -122,6 +126,16 @@ class State:
         return max(
             pool, key=lambda t: sign * list(t.values(objective.metric).values())[-1], default=None
         )
+
+
+def _spec(tree: Any) -> SweepSpec:
+    try:
+        return SweepSpec.model_validate(tree)
+    except ValidationError as error:
+        found = error.errors()[0]
+        place = ".".join(map(str, found["loc"]))
+        message = f"its spec was written by another version: {place}: {found['msg']}"
+        raise JournalError(message) from None
 
 
 class Journal:
@@ -185,8 +199,15 @@ def read(folder: Path) -> State:
         content = (folder / FILE).read_bytes()
     except FileNotFoundError:
         raise SweepNotFound(f"no sweep at {folder}: it holds no {FILE}") from None
-    for record, _ in _parse(content):
-        state.apply(record)
+    except IsADirectoryError:
+        raise JournalError(f"{folder / FILE} is a folder, not a journal") from None
+    try:
+        for record, _ in _parse(content):
+            state.apply(record)
+    except JournalError as error:
+        raise JournalError(f"{folder / FILE}: {error}") from None
+    if state.spec is None:
+        raise SweepNotFound(f"no sweep at {folder}: its {FILE} has no whole first record")
     return state
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -31,6 +32,18 @@ class Frozen(BaseModel):
     """A read-only section: unknown fields are mistakes, numbers must be finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_not_truths(cls, raw: Any, info: ValidationInfo) -> Any:
+        """Refuse `epochs: true`, which pydantic would read as 1, and `flip: "yes"`."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        wants = set(getattr(annotation, "__args__", (annotation,)))
+        if isinstance(raw, bool) and wants & {int, float} and bool not in wants:
+            raise ValueError(f"a number is needed, found {str(raw).lower()}")
+        if isinstance(raw, str) and annotation is bool:
+            raise ValueError(f"true or false is needed, found {raw!r}")
+        return raw
 
 
 class DataSpec(Frozen):
@@ -248,6 +261,15 @@ class ObjectiveSpec(Frozen):
 
     metric: str = "val_accuracy"
     mode: Literal["max", "min"] = "max"
+    """Defaults to min for a metric whose name ends in loss or error."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _losses_go_down(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and "mode" not in raw:
+            down = str(raw.get("metric", "")).endswith(("loss", "error"))
+            return {**raw, "mode": "min" if down else "max"}
+        return raw
 
 
 class StoppingSpec(Frozen):

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sweeps.errors import PreflightError, SweepBusy, SweepExists
-from sweeps.journal import Journal
+from sweeps.errors import PreflightError, SweepBusy, SweepExists, SweepNotFound
+from sweeps.journal import FILE, Journal, read
 from sweeps.spec import SweepSpec
 
 
@@ -55,9 +55,18 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise SweepBusy(f"{folder.name} is being run by another driver ({folder})") from None
+        if not _has_trials(folder):
+            (folder / FILE).unlink(missing_ok=True)  # an earlier start was refused: begin anew
         with Journal(folder) as journal:
             _claim(journal, spec, folder)
             yield journal
+
+
+def _has_trials(folder: Path) -> bool:
+    try:
+        return bool(read(folder).trials)
+    except SweepNotFound:
+        return False
 
 
 def _claim(journal: Journal, spec: SweepSpec, folder: Path) -> None:

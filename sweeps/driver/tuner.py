@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from sweeps.checks import values_of
 from sweeps.driver import cluster
 from sweeps.driver.folder import opened
-from sweeps.errors import PreflightError
+from sweeps.errors import PreflightError, SweepError
 from sweeps.journal import Journal, State
 from sweeps.spec import SweepSpec
 from sweeps.track import launcher
@@ -102,7 +103,14 @@ def _load(spec: SweepSpec) -> Any:
     """The images, read while Ray starts."""
     from sweeps.trial.datasets import load
 
-    data = load(spec.data)
+    try:
+        data = load(spec.data)
+    except SweepError:
+        raise
+    except Exception as error:
+        trace = "".join(traceback.format_exception(error))
+        reason = f"{type(error).__name__}: {error}"
+        raise PreflightError(f"data.name: {spec.data.name} raised {reason}\n{trace}") from error
     images = len(data.train_labels)
     images -= round(images * spec.data.validation)
     largest = max(values_of(spec, "training.batch_size"))

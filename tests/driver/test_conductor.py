@@ -152,9 +152,16 @@ def test_without_asha_nothing_stops(tmp_path) -> None:
         assert {t.status for t in journal.state.trials.values()} == {"finished"}
 
 
-def test_a_name_taken_by_another_spec_is_refused_and_nothing_changed(tmp_path) -> None:
+def test_a_start_that_was_refused_does_not_take_the_name(tmp_path) -> None:
     with opened(spec(), tmp_path / "s"):
         pass
+    with opened(spec(training={"epochs": 10}), tmp_path / "s") as journal:
+        assert journal.state.spec.training.epochs == 10
+
+
+def test_a_name_taken_by_another_spec_is_refused_and_nothing_changed(tmp_path) -> None:
+    with opened(spec(), tmp_path / "s") as journal:
+        Conductor(journal).next()
     before = (tmp_path / "s" / "journal.jsonl").read_bytes()
     other = spec(training={"epochs": 10})
     with (

@@ -62,6 +62,27 @@ def test_a_missing_record_is_refused(begun, tmp_path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize("first", [b"", b'{"n": 0, "half'])
+def test_a_journal_without_its_first_record_is_no_sweep(tmp_path, first) -> None:
+    (tmp_path / FILE).write_bytes(first)
+    with pytest.raises(SweepNotFound, match="no whole first record"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("line", [b"5\n", b"{}\n"])
+def test_a_line_that_is_no_record_is_refused(tmp_path, line) -> None:
+    (tmp_path / FILE).write_bytes(line)
+    with pytest.raises(JournalError, match="of the journal is none"):
+        read(tmp_path)
+
+
+def test_a_spec_of_another_version_is_named(begun, tmp_path) -> None:
+    text = (tmp_path / FILE).read_text().replace('"name":"s"', '"name":"s","new_field":1')
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(JournalError, match="another version: new_field"):
+        read(tmp_path)
+
+
 def test_no_journal_is_no_sweep(tmp_path) -> None:
     with pytest.raises(SweepNotFound, match="no sweep at"):
         read(tmp_path)

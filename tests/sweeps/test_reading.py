@@ -76,11 +76,21 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
         ),
         (
             "space:\n  model.norm.ghost_size: {int: [2, 8]}\nmodel: {norm: {kind: ghost_batch}}",
-            "so a choice of them",
+            "need a choice of them",
         ),
         ("model: {norm: {kind: exclusive_batch, ghost_size: 1}}", "at least 2 samples in a group"),
         ("model: {noise: {shift: false, scale: false}}", "Turn one on, or noise: null"),
         ("search: {replicates: 3}", "is for a grid"),
+        ("space: {model.noise.ghost_size: {uniform: [4, 16]}}", "valid integer"),
+        (
+            "space: {training.batch_size: {int: [32, 64]}}\n"
+            "model: {norm: {kind: ghost_batch, ghost_size: 16}}",
+            "need a choice of them",
+        ),
+        ("training: {accumulate: 128}", "leaves one image a forward pass"),
+        ("training: {epochs: true}", "a number is needed, found true"),
+        ("data: {flip: 'yes'}", "true or false is needed, found 'yes'"),
+        ("space: {training.loop: {choice: ['a.b:c', 'd.e:f']}}", "training.loop"),
         ("training: {accumulate: 3}", "must divide batch_size"),
         (
             "search: {sampler: grid}\nspace: {training.optimizer.lr: {uniform: [1, 2]}}",

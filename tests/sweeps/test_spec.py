@@ -79,6 +79,12 @@ def test_rungs_are_those_of_rays_asha(grace, reduction, epochs) -> None:
     assert rungs(spec(stopping=stopping, training={"epochs": epochs})) == stock
 
 
+def test_a_loss_is_to_go_down_unless_said_otherwise() -> None:
+    assert spec(objective={"metric": "val_loss"}).objective.mode == "min"
+    assert spec(objective={"metric": "val_loss", "mode": "max"}).objective.mode == "max"
+    assert spec().objective.mode == "max"
+
+
 def test_sizes() -> None:
     assert space_size(spec()) is None
     grid = spec(space={"a": {"choice": [1, 2]}, "b": {"int": [1, 3]}}, search={"sampler": "grid"})
