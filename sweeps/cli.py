@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -24,7 +25,9 @@ def _storage(command: Callable) -> Callable:
 def _running(command: Callable) -> Callable:
     """Options of the verbs that run trials."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print each record as a JSON line."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print each new record as a JSON line."
+        ),
         click.option("--address", metavar="HOST:PORT", help="Ray cluster [default: this machine]."),
     ):
         command = option(command)
@@ -105,12 +108,12 @@ def _drive(start: Callable[[Any], Any], as_json: bool, name: str, storage: str) 
     """Run with the view that suits the output; then the table, or how to go on."""
     from sweeps.driver.views import view
 
-    again = f"sweeps resume {name}" + (f" --storage {storage}" if storage != "sweep-data" else "")
+    place = [] if storage == "sweep-data" else ["--storage", storage]
     try:
         with view(as_json) as shown:
             sweep = start(shown)
     except KeyboardInterrupt:
-        click.echo(f"\nInterrupted; all finished epochs are kept. Go on with: {again}", err=True)
+        click.echo(f"\n{_interrupted(name, storage, place)}", err=True)
         sys.exit(INTERRUPTED)
     if not as_json:
         from sweeps.report.tables import show
@@ -118,6 +121,21 @@ def _drive(start: Callable[[Any], Any], as_json: bool, name: str, storage: str) 
         show(sweep)
     failed = [t for t in sweep.state.trials.values() if t.status in ("failed", "diverged")]
     sys.exit(SOME_FAILED if failed else 0)
+
+
+def _interrupted(name: str, storage: str, place: list[str]) -> str:
+    """What is kept, and how to go on."""
+    import sweeps
+
+    try:
+        finished = sweeps.load(name, storage=storage).state.finished
+    except SweepError:  # before the first record
+        finished = False
+    if finished:
+        again = shlex.join(["sweeps", "report", name, *place])
+        return f"Interrupted after the last trial; all is kept. The report: {again}"
+    again = shlex.join(["sweeps", "resume", name, *place])
+    return f"Interrupted; all finished epochs are kept. Go on with: {again}"
 
 
 @main.command()

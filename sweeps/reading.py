@@ -46,7 +46,7 @@ def load(path: str | Path) -> SweepSpec:
         reason = getattr(error, "strerror", None) or str(error)
         rule = f"the spec cannot be read: {reason}"
         known = sorted(str(p) for p in Path(__file__).parent.glob("configs/**/*.yaml"))
-        mistake = Mistake(str(path), rule, remedy=f"Ready ones: {', '.join(known)}")
+        mistake = Mistake("file", rule, remedy=f"Ready ones: {', '.join(known)}")
         raise SpecError([mistake], str(path)) from None
     return parse(text, str(path))
 

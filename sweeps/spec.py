@@ -292,7 +292,7 @@ class ResourcesSpec(Frozen):
     concurrency: PositiveInt | None = None
     """Trials at a time at most; default: as many as fit."""
     max_attempts: PositiveInt = 3
-    """Times a trial is started again from its checkpoint when its worker dies."""
+    """Workers that may die under a trial, in one run or resume, before it counts as failed."""
 
 
 class TrackingSpec(Frozen):

@@ -53,6 +53,19 @@ def quiet(log: Path) -> Iterator[None]:
 
 
 @contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end a preempted job as Ctrl-C would; the main thread alone can arrange it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+@contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """A Ray of our own on this machine, or the cluster at `address`; shut down or left at the end.
 
@@ -78,11 +91,9 @@ def connected(address: str | None) -> Iterator[None]:
             _use_the_workers_that_wait()
     except ConnectionError as error:
         raise PreflightError(f"no Ray cluster answers at {address}: {error}") from None
-    if threading.current_thread() is threading.main_thread():
-        # a preempted job ends as by Ctrl-C; Ray's own handler would abort the process
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
+        with terminated_as_interrupted():  # again: Ray's own handler would abort the process
+            yield
     finally:
         ray.shutdown()
 

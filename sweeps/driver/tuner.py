@@ -75,7 +75,7 @@ def _drive(
     state = journal.state
     assert state.spec is not None
     log = folder / "logs" / "driver.log"
-    with ThreadPoolExecutor(2) as pool, cluster.quiet(log):
+    with ThreadPoolExecutor(2) as pool, cluster.quiet(log), cluster.terminated_as_interrupted():
         data = pool.submit(_load, state.spec)
         modules = pool.submit(_import)
         with cluster.connected(address):
