@@ -106,9 +106,10 @@ def resume(name: str, storage: str | None, address: str | None, as_json: bool) -
 
 def _drive(start: Callable[[Any], Any], as_json: bool, name: str, storage: str) -> None:
     """Run with the view that suits the output; then the table, or how to go on."""
+    from sweeps import STORAGE
     from sweeps.driver.views import view
 
-    place = [] if storage == "sweep-data" else ["--storage", storage]
+    place = [] if storage == STORAGE else ["--storage", storage]
     try:
         with view(as_json) as shown:
             sweep = start(shown)
@@ -119,8 +120,8 @@ def _drive(start: Callable[[Any], Any], as_json: bool, name: str, storage: str) 
         from sweeps.report.tables import show
 
         show(sweep)
-    failed = [t for t in sweep.state.trials.values() if t.status in ("failed", "diverged")]
-    sys.exit(SOME_FAILED if failed else 0)
+    failed = any(trial.status == "failed" for trial in sweep.state.trials.values())
+    sys.exit(SOME_FAILED if failed else 0)  # a diverged trial is a finding, not a failure
 
 
 def _interrupted(name: str, storage: str, place: list[str]) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from sweeps.errors import JournalError, SweepNotFound
 from sweeps.spec import SweepSpec
 
 Record = dict[str, Any]
+Observer = Callable[[Record, "State"], None]
+"""Called with each new record and the state after it."""
 FILE = "journal.jsonl"
 
 

@@ -22,7 +22,6 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     # idle workers import these while Ray is still starting
     "RAY_preload_python_modules": "torch,ray.tune,sweeps.trial.session",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     CHDIR: "0",
     "PL_DISABLE_FORK": "1",
     "RAY_worker_niceness": "0",  # at the default of 15, any other process starves training

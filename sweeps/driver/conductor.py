@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from sweeps.driver.stopping import Stopping
-from sweeps.journal import Journal, Record, State, Trial
+from sweeps.journal import Journal, Observer, Trial
 from sweeps.search.search import Search
 from sweeps.spec import rungs
-
-Observer = Callable[[Record, State], None]
 
 
 @dataclass(frozen=True)
@@ -88,13 +85,9 @@ class Conductor:
         if trial.end or epoch <= trial.epoch:
             return bool(trial.end)  # retrained from a checkpoint older than the journal
         clean = {key: v if math.isfinite(v) else None for key, v in metrics.items()}
-        name = self.spec.objective.metric
-        value = clean.get(name)
+        value = clean.get(self.spec.objective.metric)
         if value is None:
-            found = f"is {metrics[name]}" if name in metrics else "is missing"
-            kind, rule = ("diverged", "") if name in metrics else ("failed", "ObjectiveMissing")
-            message = f"the objective {name} {found} at epoch {epoch}"
-            self.failed(number, {"type": rule or "TrialDiverged", "message": message}, kind)
+            self._without_objective(number, epoch, metrics)
             return True
         decision = self._decide(number, epoch, value)
         self._write(
@@ -116,8 +109,17 @@ class Conductor:
         """A live trial raised (`failed`) or its numbers stopped being finite (`diverged`)."""
         self._end(number, status, error["message"], error)
 
+    def _without_objective(self, number: int, epoch: int, metrics: dict[str, float]) -> None:
+        name = self.spec.objective.metric
+        if name in metrics:
+            status, kind, found = "diverged", "TrialDiverged", f"is {metrics[name]}"
+        else:
+            status, kind, found = "failed", "ObjectiveMissing", "is missing"
+        message = f"the objective {name} {found} at epoch {epoch}"
+        self.failed(number, {"type": kind, "message": message}, status)
+
     def lost(self, number: int, error: dict[str, str]) -> None:
-        """The worker of a live trial died: it is started again, at most `max_attempts` times."""
+        """The worker of a live trial died: start it again, unless that was the last allowed death."""
         if self.state.trials[number].end:
             return
         self._losses[number] += 1

@@ -15,12 +15,11 @@ from sweeps.checks import values_of
 from sweeps.driver import cluster
 from sweeps.driver.folder import opened
 from sweeps.errors import PreflightError, SweepError
-from sweeps.journal import Journal, State
+from sweeps.journal import Journal, Observer
 from sweeps.spec import SweepSpec
 from sweeps.track import launcher
 from sweeps.track.store import store_uri
 
-Observer = Callable[[dict[str, Any], State], None]
 AtEnd = Callable[[Path], Callable[[], Any]]
 DELIVERY_S = 60.0
 

@@ -86,7 +86,7 @@ class LiveView(PlainView):
 
         if self._state is None or self._state.spec is None:
             return Text(f"starting Ray … {time.time() - self._begun:.0f} s")
-        lines = summary_lines(self._state, self._state.spec and self._seconds_left())
+        lines = summary_lines(self._state, self._seconds_left())
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
     def _seconds_left(self) -> float | None:

@@ -141,6 +141,21 @@ def test_json_is_json_and_failures_are_exit_status_one(namespaced, tmp_path) -> 
     assert [r["reason"] for r in ends] == ["no net today"] * 4
 
 
+def test_a_diverged_trial_is_a_finding_and_no_failure(namespaced, tmp_path) -> None:
+    loop = """
+import math
+from sweeps.trial.loop import EpochResult
+
+def loop(trial, data, *, device="cpu", resume=None):
+    yield EpochResult(1, {"val_accuracy": math.nan}, lambda: {})
+"""
+    (tmp_path / "own.py").write_text(loop)
+    spec = SPEC.replace("epochs: 12", "loop: 'own:loop', epochs: 12")
+    (tmp_path / "tiny.yaml").write_text(spec.replace("trials: 4", "trials: 1"))
+    out = finish(namespaced("sweeps run tiny.yaml"), status=0)
+    assert "trial   0  diverged" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
