@@ -119,7 +119,7 @@ class Conductor:
         self.failed(number, {"type": kind, "message": message}, status)
 
     def lost(self, number: int, error: dict[str, str]) -> None:
-        """The worker of a live trial died: start it again, unless that was the last allowed death."""
+        """The worker of a live trial died: try again, unless it was the last allowed death."""
         if self.state.trials[number].end:
             return
         self._losses[number] += 1
