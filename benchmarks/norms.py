@@ -1,10 +1,13 @@
 """What ghost noise costs: time and memory of every layer as ratios to nn.BatchNorm.
 
-    python benchmarks/norms.py [--reps 15] [--shapes 32 16 8 4] [--no-compile] [--json FILE]
+    python benchmarks/norms.py [--device cuda] [--reps 15] [--shapes 32 16 8 4] [--no-compile]
+                               [--json FILE]
 
-One thread, one process, the arms interleaved, the median of the repetitions of forward + backward
-in processor time (so that other work on the machine does not count); the allocator is tuned as in
-our workers (the script starts itself again with the two variables).
+One process, the arms interleaved, the median of the repetitions of forward + backward. On the CPU
+one thread in processor time (so that other work on the machine does not count), float32; the
+allocator is tuned as in our workers (the script starts itself again with the two variables). On
+CUDA time between events, each of several passes, in bfloat16 channels_last and in float32
+contiguous: "nn.BatchNorm" is cuDNN's there.
 `saved` is what stays alive between the passes, in units of the input. Arms named "paper" are the
 plain composition of operations that the paper's description suggests; "memcpy x4" is the floor: an
 input read and an output written, forward and backward, once for the statistics and once for use.
@@ -15,10 +18,11 @@ import gc
 import json
 import os
 import platform
+import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -30,6 +34,12 @@ import gni
 
 BATCH = 256
 SHAPES = {32: 64, 16: 128, 8: 256, 4: 512}
+VECTORS = [(1024, 512), (128, 128)]
+FORMS = {
+    "float32": (torch.float32, torch.contiguous_format),
+    "bfloat16 channels_last": (torch.bfloat16, torch.channels_last),
+}
+PASSES = 10  # between two CUDA events
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 
 
@@ -156,8 +166,9 @@ def saved_bytes(module: nn.Module, x: Tensor) -> int:
     return sum(kept.values()) + (0 if draw is None else draw.nbytes)
 
 
-def step(module: nn.Module, x: Tensor, grad: Tensor) -> Callable[[], None]:
+def step(module: nn.Module, x: Tensor) -> Callable[[], None]:
     """Return one forward + backward."""
+    grad = torch.randn_like(module(x).detach())
 
     def run() -> None:
         module(x).backward(grad)
@@ -168,18 +179,40 @@ def step(module: nn.Module, x: Tensor, grad: Tensor) -> Callable[[], None]:
     return run
 
 
-def interleaved(steps: dict[str, Callable[[], None]], reps: int) -> dict[str, float]:
-    """Return the median seconds of every arm; each round runs all of them."""
+def processor_seconds(run: Callable[[], None]) -> float:
+    """Return the processor time of one pass."""
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def cuda_seconds(run: Callable[[], None]) -> float:
+    """Return the device's time for one pass, the mean of several in a row."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for _ in range(PASSES):
+        run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1e3 / PASSES
+
+
+def interleaved(
+    steps: dict[str, Callable[[], None]], reps: int, clock: Callable[[Callable[[], None]], float]
+) -> dict[str, float]:
+    """Return the median seconds of every arm; each round runs all, in an order of its own.
+
+    What ran before leaves caches and allocator in its own state.
+    """
+    order = random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for run in steps.values():
-        run()
-        run()
+        for _ in range(3):
+            run()
     gc.disable()
     for _ in range(reps):
-        for name, run in steps.items():
-            start = time.process_time()
-            run()
-            times[name].append(time.process_time() - start)
+        for name in order.sample(list(steps), len(steps)):
+            times[name].append(clock(steps[name]))
     gc.enable()
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -187,9 +220,10 @@ def interleaved(steps: dict[str, Callable[[], None]], reps: int) -> dict[str, fl
 def measure(arms: dict[str, nn.Module], x: Tensor, reps: int) -> dict[str, dict[str, float]]:
     """Return time relative to the first arm and saved bytes relative to the input."""
     x.requires_grad_()
-    grad = torch.randn_like(x)
+    arms = {name: module.to(x.device) for name, module in arms.items()}
     saved = {name: saved_bytes(module, x) / x.nbytes for name, module in arms.items()}
-    seconds = interleaved({n: step(m, x, grad) for n, m in arms.items()}, reps)
+    clock = cuda_seconds if x.is_cuda else processor_seconds
+    seconds = interleaved({n: step(m, x) for n, m in arms.items()}, reps, clock)
     base = next(iter(seconds.values()))
     return {
         name: {"ratio": seconds[name] / base, "ms": seconds[name] * 1e3, "saved": saved[name]}
@@ -220,39 +254,54 @@ def show(title: str, table: dict[str, dict[str, float]]) -> None:
         print(f"{name:<42}{row['ratio']:>8.2f}{row['ms']:>9.2f}{row['saved']:>8.2f}", flush=True)
 
 
-def hardware() -> str:
+def hardware(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+            return f"{line.split(':', 1)[1].strip()}, 1 thread"
+    return f"{platform.processor() or platform.machine()}, 1 thread"
+
+
+def tables(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, dict[str, float]]]]:
+    """Measure shape after shape, in every form."""
+    device, compile_too = options.device, not options.no_compile
+    for name, (dtype, layout) in FORMS.items() if device == "cuda" else [*FORMS.items()][:1]:
+        for side in options.shapes:
+            channels = SHAPES[side]
+            arms = layers(channels, False, BATCH)
+            arms |= compiled(arms) if compile_too else {}
+            x = torch.randn(BATCH, channels, side, side, device=device, dtype=dtype)
+            x = x.to(memory_format=layout)
+            yield f"{tuple(x.shape)} {name}", measure(arms, x, options.reps)
+    for batch, channels in VECTORS:
+        arms = layers(channels, True, batch)
+        arms |= compiled(arms) if compile_too else {}
+        x = torch.randn(batch, channels, device=device)
+        yield f"{tuple(x.shape)} float32", measure(arms, x, options.reps)
+        arms = mlp_arms(channels, compile_too)
+        x = torch.randn(batch, channels, device=device)
+        yield f"{tuple(x.shape)} float32 through a block", measure(arms, x, options.reps)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--reps", type=int, default=15)
     parser.add_argument("--shapes", type=int, nargs="*", default=list(SHAPES))
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs a CUDA GPU, and torch sees none here; use --device cpu")
     tuned_allocator()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print(f"{hardware()}, 1 thread, torch {torch.__version__}, {options.reps} rounds, float32")
+    print(f"{hardware(options.device)}, torch {torch.__version__}, {options.reps} rounds")
     results = {}
-    for side in options.shapes:
-        channels = SHAPES[side]
-        arms = layers(channels, False, BATCH)
-        arms |= {} if options.no_compile else compiled(arms)
-        title = f"({BATCH}, {channels}, {side}, {side})"
-        results[title] = measure(arms, torch.randn(BATCH, channels, side, side), options.reps)
-        show(title, results[title])
-    arms = layers(512, True, 1024)
-    arms |= {} if options.no_compile else compiled(arms)
-    results["(1024, 512)"] = measure(arms, torch.randn(1024, 512), options.reps)
-    show("(1024, 512)", results["(1024, 512)"])
-    arms = mlp_arms(512, not options.no_compile)
-    results["block"] = measure(arms, torch.randn(1024, 512), options.reps)
-    show("(1024, 512) through a block", results["block"])
+    for title, table in tables(options):
+        results[title] = table
+        show(title, table)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from gni._checks import check_strength
-from gni._fused import Statistics, normalise
-from gni._moments import Ghosts, Moments, batch_moments, ghost_moments, transformed
-from gni._noise import Strength, check_ghosts, noise_coefficients
+from gni._checks import check_channels, check_strength
+from gni._fused import Saved, Statistics, normalise
+from gni._moments import Ghosts, Moments, Strength, batch_moments, ghost_moments
+from gni._noise import check_ghosts, noise_coefficients
 from gni._running import update_running
 from gni._vectors import Noise, Tracked, normalise_vectors, takes
 
@@ -31,9 +31,10 @@ class NoiseRule:
 
         The noise is that of x/std with eps, so that of x with eps·std²: a constant to autograd.
         """
+        known = batch_moments(mean_bc, var_bc) if torch.is_grad_enabled() else None
         with torch.no_grad():
-            ghost = ghost_moments(mean_bc, var_bc, self.ghosts)
-        batch = batch_moments(mean_bc, var_bc) if torch.is_grad_enabled() else ghost.batch
+            ghost = ghost_moments(mean_bc, var_bc, self.ghosts, known)
+        batch = ghost.batch
         r_c = (batch.var + self.eps).rsqrt()
         with torch.no_grad():
             eps_c = self.noise_eps * (batch.var + self.eps)
@@ -41,12 +42,13 @@ class NoiseRule:
                 ghost, self.strength, eps=eps_c, shift=self.shift, scale=self.scale
             )
             k_bc = factor_bc * r_c
+        tracked = Moments(*(value.unsqueeze(0) for value in batch))
         if not torch.is_grad_enabled():
-            return Statistics(k_bc, batch.mean + delta_bc, (batch.mean, r_c))
-        return Statistics(factor_bc * r_c, batch.mean, constant=k_bc * delta_bc)
+            return Statistics(k_bc, batch.mean + delta_bc, tracked, (batch.mean, r_c))
+        return Statistics(factor_bc * r_c, batch.mean, tracked, constant=k_bc * delta_bc)
 
     def pullback(
-        self, known: Statistics, total_bc: Tensor, dot_bc: Tensor, space: int
+        self, known: Saved, total_bc: Tensor, dot_bc: Tensor, space: int
     ) -> tuple[Tensor, Tensor]:
         """Return slope and offset (C,): the gradient of a batch norm."""
         t_bc = known.t
@@ -111,13 +113,15 @@ def batch_norm_ghost_noise(  # noqa: PLR0917 (torch's order)
         raise ValueError("training needs ghosts, got None; draw them with draw_ghosts")
     check_strength(strength)
     check_ghosts(x, ghosts, 1)
-    if fused and not transformed() and takes(x, running_mean):
+    check_channels(x, running_mean, running_var, weight, bias)
+    if x.numel() == 0:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, True, momentum, eps)
+    same = running_mean is None or running_mean.dtype == x.dtype
+    if fused and same and takes(x):
         noise = Noise(ghosts, strength, noise_eps, shift, scale)
         tracked = Tracked(running_mean, running_var, momentum, eps)
         return normalise_vectors(x, weight, bias, noise, tracked)
     rule = NoiseRule(ghosts, strength, eps, noise_eps, shift, scale)
-    z, (mean_bc, var_bc) = normalise(x, weight, bias, rule, fused=fused)
-    mean_c, var_c = batch_moments(mean_bc, var_bc)
-    one_group = Moments(mean_c.unsqueeze(0), var_c.unsqueeze(0))
-    update_running(running_mean, running_var, one_group, x.numel() // x.shape[1], momentum)
+    z, batch = normalise(x, weight, bias, rule, fused=fused)
+    update_running(running_mean, running_var, batch, x.numel() // x.shape[1], momentum)
     return z

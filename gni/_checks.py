@@ -46,8 +46,20 @@ def check_batch(batch: int) -> None:
 
 def check_group_size(batch: int, ghost_size: int) -> None:
     """Raise ValueError unless groups of `ghost_size` fill the batch exactly."""
-    if batch == 0 or batch % ghost_size:
+    if batch == 0:
+        raise ValueError("a training batch needs samples, got 0; leave it out or call .eval()")
+    if batch % ghost_size:
         raise ValueError(
             f"the ghost size must divide the training batch, got ghost size {ghost_size} and batch "
             f"{batch}; drop the last partial batch or choose a divisor of {batch}"
         )
+
+
+def check_channels(x: Tensor, *values_c: Tensor | None) -> None:
+    """Raise ValueError unless each of `values_c` has one value for each channel of `x`."""
+    for value in values_c:
+        if value is not None and value.shape != x.shape[1:2]:
+            raise ValueError(
+                f"the layer has {len(value)} channels and the input {x.shape[1]}, of shape "
+                f"{tuple(x.shape)}; channels are dim 1, build the layer for {x.shape[1]}"
+            )

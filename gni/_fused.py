@@ -18,12 +18,24 @@ from gni._moments import Moments, instance_moments, spread, transformed
 
 
 class Statistics(NamedTuple):
-    """k and t, what else a rule's pullback needs, and a shift that is constant to autograd."""
+    """k and t, what else a rule's pullback needs, and a shift that is constant to autograd.
+
+    `tracked` are the (G, C) moments of the batch or of its groups, for running statistics.
+    """
 
     k: Tensor
     t: Tensor
+    tracked: Moments
     extra: tuple[Tensor, ...] = ()
     constant: Tensor | None = None
+
+
+class Saved(NamedTuple):
+    """What a rule's pullback gets back of its statistics."""
+
+    k: Tensor
+    t: Tensor
+    extra: tuple[Tensor, ...]
 
 
 @runtime_checkable
@@ -36,7 +48,7 @@ class Rule(Protocol):
         ...
 
     def pullback(
-        self, known: Statistics, total_bc: Tensor, dot_bc: Tensor, space: int
+        self, known: Saved, total_bc: Tensor, dot_bc: Tensor, space: int
     ) -> tuple[Tensor, Tensor]:
         """Return slope and offset, broadcastable to (B, C): the gradient through k and t.
 
@@ -52,15 +64,14 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight_c: Tensor | None, bias_c: Tensor | None, rule: Rule
     ) -> tuple[Tensor, Tensor, Tensor]:
-        mean_bc, var_bc = instance_moments(x)
-        known = rule.statistics(mean_bc, var_bc)
-        z = kernels.apply(x, *coefficients(known, weight_c, bias_c)).to(x.dtype)
+        known = rule.statistics(*instance_moments(x))
+        z = kernels.apply(x, *coefficients(known.k, known.t, weight_c, bias_c)).to(x.dtype)
         ctx.save_for_backward(x, weight_c, known.k, known.t, *known.extra)
         ctx.rule = rule
         ctx.has_bias = bias_c is not None
-        ctx.mark_non_differentiable(mean_bc, var_bc)
+        ctx.mark_non_differentiable(*known.tracked)
         ctx.set_materialize_grads(False)
-        return z, mean_bc, var_bc
+        return z, known.tracked.mean, known.tracked.var
 
     @staticmethod
     @once_differentiable
@@ -78,20 +89,24 @@ class _Normalise(torch.autograd.Function):
         a_bc = k_bc if weight_c is None else k_bc * weight_c
         space = x[0, 0].numel()
         slope, offset = cast(Rule, ctx.rule).pullback(
-            Statistics(k_bc, t_bc, tuple(extra)), a_bc * total_bc, a_bc * dot_bc, space
+            Saved(k_bc, t_bc, tuple(extra)), a_bc * total_bc, a_bc * dot_bc, space
         )
         grad_x = kernels.combine(grad, a_bc, x, slope, offset)
         return grad_x, weight_grad, bias_grad, None
 
 
 def coefficients(
-    known: Statistics, weight_c: Tensor | None, bias_c: Tensor | None
+    k_bc: Tensor,
+    t_bc: Tensor,
+    weight_c: Tensor | None,
+    bias_c: Tensor | None,
+    constant: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return a and b of `a·x + b = weight·(k·(x - t) - constant) + bias`."""
-    a_bc = known.k if weight_c is None else known.k * weight_c
-    b_bc = -a_bc * known.t
-    if known.constant is not None:
-        b_bc = b_bc - (known.constant if weight_c is None else known.constant * weight_c)
+    a_bc = k_bc if weight_c is None else k_bc * weight_c
+    b_bc = -a_bc * t_bc
+    if constant is not None:
+        b_bc = b_bc - (constant if weight_c is None else constant * weight_c)
     return a_bc, b_bc if bias_c is None else b_bc + bias_c
 
 
@@ -109,15 +124,15 @@ def normalise(
     *,
     fused: bool = True,
 ) -> tuple[Float[Tensor, "B C *space"], Moments]:
-    """Apply `rule` to `x`; return the result and the detached instance moments.
+    """Apply `rule` to `x`; return the result and the detached moments to track.
 
     `fused=False` composes the same formula from differentiable operations, which allows a second
     derivative. So do torch.compile and torch.func transforms, which fuse or batch it themselves.
     """
     if fused and not transformed():
         run = cast(Callable[..., tuple[Tensor, Tensor, Tensor]], _Normalise.apply)
-        z, mean_bc, var_bc = run(x, weight, bias, rule)
-        return z, Moments(mean_bc, var_bc)
-    moments = instance_moments(x)
-    z = multiply_add(x, *coefficients(rule.statistics(*moments), weight, bias))
-    return z, Moments(moments.mean.detach(), moments.var.detach())
+        z, mean_gc, var_gc = run(x, weight, bias, rule)
+        return z, Moments(mean_gc, var_gc)
+    known = rule.statistics(*instance_moments(x))
+    z = multiply_add(x, *coefficients(known.k, known.t, weight, bias, known.constant))
+    return z, Moments(*(value.detach() for value in known.tracked))

@@ -1,30 +1,11 @@
 """Norms by groups of the batch, as modules."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from gni._checks import check_ghost_size
-from gni._group_norm import Running, eval_norm, exclusive_batch_norm, ghost_batch_norm
-from gni._running import RunningNorm
-
-
-class GroupedNorm(RunningNorm):
-    """A BatchNorm with a checked ghost size."""
-
-    least = 1
-    ghost_size: int
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check the ghost size."""
-        if name == "ghost_size":
-            value = check_ghost_size(value, self.least)
-        super().__setattr__(name, value)
-
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"{super().extra_repr()}, ghost_size={self.ghost_size}"
+from gni._exclusive_norm import exclusive_batch_norm
+from gni._group_norm import Running, ghost_batch_norm
+from gni._running import GroupedNorm
 
 
 class GhostBatchNorm(GroupedNorm):
@@ -86,8 +67,15 @@ class GhostBatchNorm(GroupedNorm):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(  # pyright: ignore[reportUnknownMemberType]
-            num_features, eps, momentum, affine, track_running_stats, device=device, dtype=dtype
+        super().__init__(
+            num_features,
+            ghost_size,
+            eps=eps,
+            momentum=momentum,
+            affine=affine,
+            track_running_stats=track_running_stats,
+            device=device,
+            dtype=dtype,
         )
         self.init_groups(ghost_size, running, stop_gradient=stop_gradient)
 
@@ -181,23 +169,6 @@ class ExclusiveBatchNorm(GroupedNorm):
 
     least = 2
 
-    def __init__(
-        self,
-        num_features: int,
-        ghost_size: int,
-        *,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(  # pyright: ignore[reportUnknownMemberType]
-            num_features, eps, momentum, affine, track_running_stats, device=device, dtype=dtype
-        )
-        self.ghost_size = ghost_size
-
     def normalise(self, x: Tensor, momentum: float) -> Tensor:
         """Normalise by the others of the group."""
         return exclusive_batch_norm(
@@ -223,92 +194,3 @@ class ExclusiveBatchNorm2d(ExclusiveBatchNorm, nn.BatchNorm2d):
 
 class ExclusiveBatchNorm3d(ExclusiveBatchNorm, nn.BatchNorm3d):
     """`ExclusiveBatchNorm` of (B, C, D, H, W)."""
-
-
-class EvalNorm(GroupedNorm):
-    """Ghost batch norm whose eval counts the sample itself.
-
-    Training is `GhostBatchNorm`. Eval mixes the sample's own statistics over space into the running
-    ones with the weight 1/N²; see `gni.functional.eval_norm`.
-
-    Training needs a batch that N divides; eval takes any batch. Large N is BatchNorm; N = 1 is
-    instance norm. Parameters, buffers and state_dict keys are BatchNorm's, both ways. No randomness
-    of its own. Gradients flow through the statistics. Biased variances normalise, unbiased ones are
-    tracked. Under data parallel a worker's own batch is what is cut into groups.
-
-    Differences from the paper's code: eval works with the default options.
-
-    Args:
-        num_features: C.
-        ghost_size: N >= 1, on vectors N >= 2.
-        eps: added to the variance.
-        momentum: as in BatchNorm.
-        affine: False leaves gain and bias out.
-        device: of parameters and buffers.
-        dtype: of parameters and buffers.
-
-    Shape:
-        That of the BatchNorm of the same dimension; output the same.
-
-    Raises:
-        ValueError: a ghost size below 1 or not whole or, in training, not a divisor of the batch; a
-            wrong number of dims.
-
-    Example:
-        >>> EvalNorm2d(8, 16)(torch.randn(32, 8, 4, 4)).shape
-        torch.Size([32, 8, 4, 4])
-
-    Reference:
-        Kosson et al., arXiv 2305.17205.
-    """
-
-    def __init__(
-        self,
-        num_features: int,
-        ghost_size: int,
-        *,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(  # pyright: ignore[reportUnknownMemberType]
-            num_features, eps, momentum, affine, True, device=device, dtype=dtype
-        )
-        self.ghost_size = ghost_size
-
-    def normalise(self, x: Tensor, momentum: float) -> Tensor:
-        """Normalise by the groups."""
-        return self._norm(x, training=True, momentum=momentum)
-
-    def evaluate(self, x: Tensor) -> Tensor:
-        """Normalise by running statistics, mixed with the sample's own."""
-        return self._norm(x, training=False, momentum=0.0)
-
-    def _norm(self, x: Tensor, *, training: bool, momentum: float) -> Tensor:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        return eval_norm(
-            x,
-            self.ghost_size,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=training,
-            momentum=momentum,
-            eps=self.eps,
-        )
-
-
-class EvalNorm1d(EvalNorm, nn.BatchNorm1d):
-    """`EvalNorm` of (B, C) or (B, C, L)."""
-
-
-class EvalNorm2d(EvalNorm, nn.BatchNorm2d):
-    """`EvalNorm` of (B, C, H, W)."""
-
-
-class EvalNorm3d(EvalNorm, nn.BatchNorm3d):
-    """`EvalNorm` of (B, C, D, H, W)."""

@@ -7,13 +7,13 @@ A sample's instance moments are its mean and biased variance over all dims but b
 from typing import Any, NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from gni import _kernels as kernels
 
 Ghosts = Int[Tensor, "B N"] | Float[Tensor, "B B"]
+Strength = float | int | Float[Tensor, ""]
 
 
 class Moments(NamedTuple):
@@ -34,6 +34,16 @@ def transformed() -> bool:
 def statistics_dtype(x: Tensor) -> torch.dtype:
     """Return the dtype that statistics of `x` are kept in: float32 or better."""
     return torch.promote_types(x.dtype, torch.float32)
+
+
+def scalar(value: Strength, like: Tensor) -> Float[Tensor, ""]:
+    """Return a number as a 0-dim tensor beside `like`, in its dtype.
+
+    It is made there: a copy from the host would make it wait, and cannot be captured.
+    """
+    if isinstance(value, Tensor):
+        return value.to(like.device, like.dtype)
+    return torch.full((), value, dtype=like.dtype, device=like.device)
 
 
 def reduced_dims(x: Tensor, channel_dim: int) -> list[int]:
@@ -97,23 +107,40 @@ class GhostMoments(NamedTuple):
 
 
 def ghost_moments(
-    mean_bc: Float[Tensor, "B C"], var_bc: Float[Tensor, "B C"], ghosts: Ghosts
+    mean_bc: Float[Tensor, "B C"],
+    var_bc: Float[Tensor, "B C"],
+    ghosts: Ghosts,
+    batch: Moments | None = None,
 ) -> GhostMoments:
-    """Return the moments of each sample's ghost, and of the batch."""
-    mean_c = mean_bc.mean(0)
+    """Return the moments of each sample's ghost, and of the batch unless they are known."""
+    mean_c = mean_bc.mean(0) if batch is None else batch.mean
     centred_bc = mean_bc - mean_c
     square_bc = torch.addcmul(var_bc, centred_bc, centred_bc)
-    batch = Moments(mean_c, square_bc.mean(0))
-    delta_bc, ghost_square_bc = average(ghosts, centred_bc), average(ghosts, square_bc)
+    batch = Moments(mean_c, square_bc.mean(0)) if batch is None else batch
+    (delta_bc, ghost_square_bc), size = ghost_sums(ghosts, centred_bc, square_bc)
+    delta_bc, ghost_square_bc = delta_bc.div_(size), ghost_square_bc.div_(size)
     var_bc = torch.addcmul(ghost_square_bc, delta_bc, delta_bc, value=-1)
     return GhostMoments(delta_bc, var_bc.clamp_min(0), batch)
 
 
-def average(ghosts: Ghosts, value_bc: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
-    """Average the rows that each sample drew, without a (B, N, C) array."""
-    size = ghosts.shape[1]
-    if not ghosts.is_floating_point() and 4 * size > ghosts.shape[0]:
-        ghosts = ghost_weights(ghosts, value_bc.dtype)
-    if ghosts.is_floating_point():
-        return ghosts.to(value_bc.dtype) @ value_bc
-    return F.embedding_bag(ghosts, value_bc, mode="sum").div_(size)
+def ghost_sums(
+    ghosts: Ghosts, *values_bc: Float[Tensor, "B C"]
+) -> tuple[list[Float[Tensor, "B C"]], int]:
+    """Sum the rows that each sample drew, without a (B, N, C) array; return how many those are.
+
+    Weights average already: their sums count as sums of one row.
+    """
+    batch, size = ghosts.shape
+    if torch.compiler.is_compiling() and not ghosts.is_floating_point():
+        # One loop for all sums, vectorised over channels since N comes first. as_strided makes the
+        # compiler keep the table: it would draw anew for every channel otherwise.
+        table = ghosts.t().contiguous().as_strided((size, batch), (batch, 1))
+        return [value[table].sum(0) for value in values_bc], size
+    if not ghosts.is_floating_point() and 4 * size <= batch:
+        flat = ghosts.reshape(-1)
+        offsets = torch.arange(0, batch * size, size, device=ghosts.device)
+        return [torch.embedding_bag(v, flat, offsets, False, 0)[0] for v in values_bc], size
+    weights = ghosts
+    if not ghosts.is_floating_point():
+        weights = ghost_weights(ghosts, values_bc[0].dtype)
+    return [weights.to(value.dtype) @ value for value in values_bc], 1

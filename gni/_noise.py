@@ -9,17 +9,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+from gni import _vectors as vectors
 from gni._checks import check_batch, check_ghost_size, check_group_size, check_strength
 from gni._fused import multiply_add
 from gni._moments import (
     GhostMoments,
     Ghosts,
+    Strength,
     ghost_moments,
     instance_moments,
     reduced_dims,
+    scalar,
 )
 
-Strength = float | int | Float[Tensor, ""]
 Sampling = Literal["replacement", "groups", "shuffled"]
 
 
@@ -131,7 +133,7 @@ def noise_coefficients(
     ghost: GhostMoments, strength: Strength, *, eps: float | Tensor, shift: bool, scale: bool
 ) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]:
     """Return strength·delta and rho^-strength."""
-    strength = torch.as_tensor(strength, dtype=ghost.var.dtype, device=ghost.var.device)
+    strength = scalar(strength, ghost.var)
     delta_bc = ghost.delta * strength if shift else strength.new_zeros(()).expand_as(ghost.delta)
     if not scale:
         return delta_bc, strength.new_ones(()).expand_as(delta_bc)
@@ -148,7 +150,7 @@ def identity_at_zero(
     x + (-0.0) is x for every x, while x + 0.0 turns -0.0 into 0.0; and an infinite x, whose
     statistics are not numbers, is to stay what it is.
     """
-    none = torch.as_tensor(strength, device=delta_bc.device) == 0
+    none = scalar(strength, delta_bc) == 0
     scale_bc = torch.where(none, 1, factor_bc)
     return scale_bc, torch.where(none | (delta_bc == 0), -0.0, -delta_bc * scale_bc)
 
@@ -191,7 +193,11 @@ def ghost_noise(
     check_strength(strength)
     check_ghosts(x, ghosts, channel_dim)
     with torch.no_grad():
-        ghost = ghost_moments(*instance_moments(x, channel_dim), ghosts)
-        noise = noise_coefficients(ghost, strength, eps=eps, shift=shift, scale=scale)
-        scale_bc, offset_bc = identity_at_zero(*noise, strength)
+        if vectors.takes(x):
+            noise = vectors.Noise(ghosts, strength, eps, shift, scale)
+            scale_bc, offset_bc = vectors.noise_coefficients(x, noise)
+        else:
+            ghost = ghost_moments(*instance_moments(x, channel_dim), ghosts)
+            noise = noise_coefficients(ghost, strength, eps=eps, shift=shift, scale=scale)
+            scale_bc, offset_bc = identity_at_zero(*noise, strength)
     return multiply_add(x, scale_bc, offset_bc, channel_dim)

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 
 from gni._checks import check_strength
 from gni._fused import multiply_add
-from gni._moments import instance_moments
-from gni._noise import Strength, identity_at_zero
+from gni._moments import Strength, instance_moments, scalar
+from gni._noise import identity_at_zero
 
 Dropout = Literal["bernoulli", "gaussian"]
 Per = Literal["element", "channel"]
@@ -84,8 +84,8 @@ def analytic_noise(
     check_strength(strength)
     with torch.no_grad():
         dtype = torch.promote_types(x.dtype, torch.float32)
-        strength = torch.as_tensor(strength, dtype=dtype, device=x.device)
         delta_bc, square_bc = (value.to(dtype) for value in draw)
+        strength = scalar(strength, square_bc)
         if instance_std:
             delta_bc = delta_bc * instance_moments(x, channel_dim).var.sqrt()
         delta_bc = strength * delta_bc if shift else torch.zeros_like(delta_bc)
@@ -151,7 +151,7 @@ def noise_dropout(
         Kosson et al., arXiv 2305.17205 (the dropout that they compare with).
     """
     check_dropout(p, kind, "element")
-    p = torch.as_tensor(p, dtype=draw.dtype, device=draw.device)
+    p = scalar(p, draw)
     odds = p / (1 - p)
     if kind == "bernoulli":
         factor = (draw >= p) / (1 - p)

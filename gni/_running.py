@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gni._checks import check_ghost_size
 from gni._moments import Moments
 
 
@@ -43,6 +44,46 @@ class RunningNorm(nn.modules.batchnorm._BatchNorm):  # pyright: ignore[reportPri
         return self.momentum
 
 
+class GroupedNorm(RunningNorm):
+    """A BatchNorm over groups of a checked ghost size; `GhostBatchNorm` documents the arguments."""
+
+    least = 1
+    needs_tracking = False
+    ghost_size: int
+
+    def __init__(
+        self,
+        num_features: int,
+        ghost_size: int,
+        *,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if self.needs_tracking and not track_running_stats:
+            raise ValueError(
+                f"{type(self).__name__} mixes running statistics with a sample's own, got "
+                "track_running_stats=False; use a ghost batch norm"
+            )
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            num_features, eps, momentum, affine, track_running_stats, device=device, dtype=dtype
+        )
+        self.ghost_size = ghost_size
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check the ghost size."""
+        if name == "ghost_size":
+            value = check_ghost_size(value, self.least)
+        super().__setattr__(name, value)
+
+    def extra_repr(self) -> str:
+        """Show the settings."""
+        return f"{super().extra_repr()}, ghost_size={self.ghost_size}"
+
+
 def update_running(
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -58,11 +99,13 @@ def update_running(
         return
     with torch.no_grad():
         groups = len(moments.mean)
-        keep = 1 - momentum
         unbiased = moments.var * (count / (count - 1))
         for running, new in ((running_mean, moments.mean), (running_var, unbiased)):
-            step = new[0] * momentum if groups == 1 else _in_order(new, momentum)
-            running.mul_(keep**groups).add_(step.to(running.dtype))
+            if groups == 1:
+                running.mul_(1 - momentum).add_(new[0].to(running.dtype), alpha=momentum)
+            else:
+                step = _in_order(new, momentum).to(running.dtype)
+                running.mul_((1 - momentum) ** groups).add_(step)
 
 
 def _in_order(new_gc: Tensor, momentum: float) -> Tensor:

@@ -11,10 +11,8 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
+from gni._eval_norms import EvalNorm1d, EvalNorm2d, EvalNorm3d
 from gni._group_norms import (
-    EvalNorm1d,
-    EvalNorm2d,
-    EvalNorm3d,
     ExclusiveBatchNorm1d,
     ExclusiveBatchNorm2d,
     ExclusiveBatchNorm3d,
@@ -22,7 +20,6 @@ from gni._group_norms import (
     GhostBatchNorm1d,
     GhostBatchNorm2d,
     GhostBatchNorm3d,
-    GroupedNorm,
 )
 from gni._noise import Strength
 from gni._noise_layers import GhostNoise
@@ -32,6 +29,7 @@ from gni._noise_norms import (
     GhostNoiseBatchNorm2d,
     GhostNoiseBatchNorm3d,
 )
+from gni._running import GroupedNorm, RunningNorm
 from gni._site import NoiseSite
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -109,9 +107,20 @@ def check_place(name: str, module: nn.Module) -> None:
     if _noisy_class(module) is None:
         raise ValueError(
             "noise goes between the normalisation and the affine of a BatchNorm1d, 2d or 3d that "
-            f"keeps torch's forward, got {type(module).__name__} at {name!r}; leave it out with "
-            "where=, or build it with affine=False and a GhostNoise after it"
+            f"keeps torch's forward, got {type(module).__name__} at {name!r}, {_why_not(module)}; "
+            "leave it out with where=, or build it with affine=False and a GhostNoise after it"
         )
+
+
+def _why_not(module: nn.Module) -> str:
+    """Say what keeps a batch norm from taking noise."""
+    if isinstance(module, nn.SyncBatchNorm):
+        return "whose batch is spread over workers while ghosts are drawn from one worker's own"
+    if isinstance(module, RunningNorm):
+        return "which is noisy already by its own groups"
+    if isinstance(module, (nn.LazyBatchNorm1d, nn.LazyBatchNorm2d, nn.LazyBatchNorm3d)):
+        return "which has no features before the model has run once"
+    return "whose forward is its own"
 
 
 def add_one(module: nn.Module, ghost_size: int, strength: Strength) -> None:

@@ -5,7 +5,8 @@ signatures: B batch, C channels, N ghost size, `*space` any number of further di
 """
 
 from gni._batch_norm import batch_norm_ghost_noise
-from gni._group_norm import eval_norm, exclusive_batch_norm, ghost_batch_norm
+from gni._exclusive_norm import exclusive_batch_norm
+from gni._group_norm import eval_norm, ghost_batch_norm
 from gni._moments import ghost_weights
 from gni._noise import draw_ghosts, draw_groups, ghost_noise
 from gni._other_noise import analytic_noise, draw_analytic, draw_dropout, noise_dropout

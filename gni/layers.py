@@ -1,10 +1,7 @@
 """The modules of ghost noise: options, buffers and `extra_repr` over `gni.functional`."""
 
+from gni._eval_norms import EvalNorm, EvalNorm1d, EvalNorm2d, EvalNorm3d
 from gni._group_norms import (
-    EvalNorm,
-    EvalNorm1d,
-    EvalNorm2d,
-    EvalNorm3d,
     ExclusiveBatchNorm,
     ExclusiveBatchNorm1d,
     ExclusiveBatchNorm2d,

@@ -33,6 +33,13 @@ def add_ghost_noise(
     an optimiser made before goes on working. A site that has noise already gets the new size and
     strength, so calling twice is calling once.
 
+    A batch norm that cannot take the noise in its middle is refused, not passed over: a model would
+    have less noise than was asked for, unseen. That is SyncBatchNorm (its batch is spread over
+    workers), ghost and exclusive batch norm and EvalNorm (noisy by their own groups; for both,
+    build the norm with affine=False and a GhostNoise after it), a lazy one that has not run, and a
+    class with a forward of its own. `where` leaves them out. Norms without a batch's statistics
+    other than LayerNorm and GroupNorm (InstanceNorm, RMSNorm) are no sites and get nothing.
+
     Args:
         model: any torch model; the layer itself will do.
         ghost_size: N.
@@ -44,8 +51,8 @@ def add_ghost_noise(
         The number of sites that now carry this noise.
 
     Raises:
-        ValueError: a bad ghost size or strength, or a SyncBatchNorm or other batch norm with a
-            forward of its own among the chosen (nothing is changed then).
+        ValueError: a bad ghost size or strength, or a batch norm among the chosen that cannot take
+            noise (nothing is changed then).
     """
     check_ghost_size(ghost_size)
     check_strength(strength)

@@ -4,6 +4,7 @@ The type-checking hook of the other tests cannot be traced, so under it this fil
 more in a process without.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -66,6 +67,23 @@ class TestCompiled:
             y = run(x)
             inputs = (x, *layer.parameters())
             results.append((y, *torch.autograd.grad(y.square().sum(), inputs)))
+        torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+
+    @pytest.mark.parametrize(
+        "make", [gni.GhostNoise, functools.partial(gni.GhostNoiseBatchNorm1d, 3)]
+    )
+    def test_compiled_is_eager_for_the_same_draw(self, make) -> None:
+        """Eager and compiled sum the drawn rows in ways of their own."""
+        torch.manual_seed(0)
+        torch._dynamo.reset()
+        layer = make(4)
+        gni.hold_ghosts(layer, 32)
+        x = torch.randn(32, 3, requires_grad=True)
+        results = []
+        for run in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):
+            y = run(x)
+            grads = torch.autograd.grad(y.square().sum(), (x, *layer.parameters()))
+            results.append((y, *grads))
         torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
 
     def test_strength_and_held_sizes_change_without_recompiling(self) -> None:

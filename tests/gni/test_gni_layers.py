@@ -97,6 +97,18 @@ def test_layout_does_not_matter(case) -> None:
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
+def test_output_may_be_changed_in_place(case) -> None:
+    """An activation in place must not reach what backward needs; the gradient is expanded."""
+    layer, x = case
+    results = []
+    for change in (Tensor.relu, Tensor.relu_):
+        value = x.clone().requires_grad_()
+        y = change(seeded(layer, value))
+        results.append((y, *torch.autograd.grad(y.sum(), value)))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
 def test_no_gradient_needed(case) -> None:
     layer, x = case
     with torch.no_grad():
@@ -229,13 +241,15 @@ def test_held_draws() -> None:
     assert not torch.equal(layer(x), layer(x))
 
 
-def test_vmap_over_strength_and_ghost_size() -> None:
+@pytest.mark.parametrize("space", [(), (2, 2)], ids=str)
+def test_vmap_over_strength_and_ghost_size(space: tuple[int, ...]) -> None:
     """Members that differ in strength, ghost size and input, against one run of each."""
     torch.manual_seed(0)
-    x = torch.randn(3, BATCH, CHANNELS, 2, 2)
+    make = gni.GhostNoiseBatchNorm2d if space else gni.GhostNoiseBatchNorm1d
+    x = torch.randn(3, BATCH, CHANNELS, *space)
     strength = torch.tensor([0.0, 0.5, 2.0])
     weights = torch.stack([G.ghost_weights(G.draw_ghosts(BATCH, n)) for n in (2, 5, 16)])
-    layers = [gni.GhostNoiseBatchNorm2d(CHANNELS, 4, float(s)) for s in strength]
+    layers = [make(CHANNELS, 4, float(s)) for s in strength]
     for layer, weight in zip(layers, weights, strict=True):
         layer.ghosts = weight
     parameters, buffers = torch.func.stack_module_state(layers)
@@ -283,12 +297,60 @@ def test_bad_strengths(strength: float) -> None:
         (lambda: gni.ExclusiveBatchNorm1d(4, 2), (6, 4), "use a ghost size of 3 or more"),
         (lambda: gni.ExclusiveBatchNorm2d(4, 4), (6, 4, 2, 2), "ghost size 4 and batch 6"),
         (lambda: gni.EvalNorm3d(4, 4), (6, 4, 2, 2, 1), "ghost size 4 and batch 6"),
+        (lambda: gni.GhostNoiseBatchNorm2d(4, 4), (0, 4, 2, 2), "at least 2 samples, got 0"),
+        (lambda: gni.GhostBatchNorm2d(4, 4), (0, 4, 2, 2), "needs samples, got 0; leave it out"),
+        (lambda: gni.ExclusiveBatchNorm2d(4, 4), (0, 4, 2, 2), "needs samples, got 0"),
         (lambda: gni.WSLinear(1, 2), (3, 1), "fan-in of at least 2, got 1"),
     ],
 )
 def test_bad_batches(make: Callable[[], nn.Module], shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()(torch.randn(shape))
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("space", [(), (2, 2)], ids=str)
+def test_wrong_number_of_channels(name: str, space: tuple[int, ...]) -> None:
+    layer = getattr(gni, f"{name}{2 if space else 1}d")(1, 4)
+    with pytest.raises(BadInput, match=r"has 1 channels and the input 3|running_mean"):
+        layer(torch.randn(8, 3, *space))
+    assert torch.equal(layer.running_mean, torch.zeros(1))
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_maps_without_a_pixel(name: str, dim: int) -> None:
+    """As in BatchNorm nothing is normalised and nothing tracked."""
+    layer = norm(name, dim)
+    x = torch.randn(BATCH, CHANNELS, *(0,) * dim, requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.shape == y.shape == x.shape
+    assert torch.equal(layer.running_var, torch.ones(CHANNELS))
+    assert gni.GhostNoise(4)(x).shape == gni.AnalyticNoise(4.0)(x).shape == x.shape
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_channels_last_stays(name: str) -> None:
+    x = torch.randn(BATCH, CHANNELS, 3, 3).to(memory_format=torch.channels_last).requires_grad_()
+    y = norm(name, 2)(x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert all(v.is_contiguous(memory_format=torch.channels_last) for v in (y, x.grad))
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("missing", ["weight", "bias"])
+def test_gain_or_bias_alone(name: str, missing: str) -> None:
+    layer, x = norm(name, 1), torch.randn(BATCH, CHANNELS)
+    full = seeded(layer, x)
+    setattr(layer, missing, None)
+    y = seeded(layer, x)
+    torch.testing.assert_close(y, full)
+    y.square().sum().backward()
+    (parameter,) = layer.parameters()
+    assert parameter.grad is not None
 
 
 @pytest.mark.parametrize(
@@ -303,6 +365,7 @@ def test_bad_batches(make: Callable[[], nn.Module], shape: tuple[int, ...], mess
         (lambda: gni.GhostBatchNorm1d(4, 4, running="?"), "running"),
         (lambda: gni.GhostBatchNorm1d(4, 4, running="sequential", momentum=None), "momentum"),
         (lambda: gni.WSLinear(4, 2, scale="?"), "scale"),
+        (lambda: gni.EvalNorm1d(4, 2, track_running_stats=False), "EvalNorm1d mixes running"),
     ],
 )
 def test_bad_options(make: Callable[[], nn.Module], message: str) -> None:

@@ -112,14 +112,16 @@ def relative(value: Tensor, exact: Tensor) -> float:
     return ((value.double() - exact).abs().max() / exact.abs().max()).item()
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-def test_float32_under_a_large_mean(layout: str) -> None:
-    """Values and gradients stay within 10 times nn.BatchNorm2d's own error at a mean of 1e4."""
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "vectors"])
+@pytest.mark.parametrize("layer", ["noise", "ghost", "exclusive"])
+def test_float32_under_a_large_mean(layer: str, layout: str) -> None:
+    """Values and gradients stay within 10 times nn.BatchNorm's own error at a mean of 1e4."""
     torch.manual_seed(0)
-    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    x = (torch.randn(16, 4, 6, 6) + 1e4).to(memory_format=form)
-    grad, weight, bias = torch.randn(16, 4, 6, 6), torch.rand(4) + 0.5, torch.randn(4)
-    ghosts = G.draw_ghosts(16, 8)
+    shape = (64, 4) if layout == "vectors" else (16, 4, 6, 6)
+    x = torch.randn(shape) + 1e4
+    x = x.to(memory_format=torch.channels_last) if layout == "channels_last" else x
+    grad, weight, bias = torch.randn(shape), torch.rand(4) + 0.5, torch.randn(4)
+    ghosts = G.draw_ghosts(len(x), 8)
 
     def run(function, dtype: torch.dtype) -> list[Tensor]:
         inputs = [v.to(dtype).requires_grad_() for v in (x, weight, bias)]
@@ -127,7 +129,10 @@ def test_float32_under_a_large_mean(layout: str) -> None:
         return [y, *torch.autograd.grad(y, inputs, grad.to(dtype))]
 
     def ours(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return G.batch_norm_ghost_noise(x, ghosts, None, None, weight, bias, training=True)
+        if layer == "noise":
+            return G.batch_norm_ghost_noise(x, ghosts, None, None, weight, bias, training=True)
+        function = G.ghost_batch_norm if layer == "ghost" else G.exclusive_batch_norm
+        return function(x, 16, None, None, weight, bias, training=True)
 
     def torchs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.nn.functional.batch_norm(x, None, None, weight, bias, True)

@@ -7,6 +7,7 @@ import slow_loops
 import torch
 from torch import Tensor
 
+from gni import _kernels as kernels
 from gni import functional as G
 
 SPACES = [(), (5,), (3, 2), (2, 3, 2), (1, 1)]
@@ -85,6 +86,24 @@ def test_batch_norm_ghost_noise(x: Tensor, affine, size: int, switches, fused: b
         lambda: slow_loops.batch_norm_ghost_noise(x, ghosts, *affine, 1.5, **options),
         [x, *affine],
     )
+
+
+@pytest.mark.parametrize("affined", [True, False])
+def test_many_vectors_go_another_way(affined: bool) -> None:
+    """Against the composed form, which the slow loop has proved: a loop would take minutes."""
+    torch.manual_seed(0)
+    x = (torch.randn(512, 160, dtype=torch.float64) + 5).requires_grad_()
+    assert x.numel() > kernels.FEW
+    pair = torch.randn(2, 160, dtype=torch.float64, requires_grad=True).unbind()
+    weight, bias = pair if affined else (None, None)
+    ghosts = G.draw_ghosts(512, 8)
+
+    def run(fused: bool) -> Tensor:
+        return G.batch_norm_ghost_noise(
+            x, ghosts, None, None, weight, bias, 1.5, training=True, fused=fused
+        )
+
+    agree(lambda: run(True), lambda: run(False), [x, *(pair if affined else ())])
 
 
 @pytest.mark.parametrize("fused", [True, False])

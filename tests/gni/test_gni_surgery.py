@@ -219,7 +219,7 @@ def test_group_norm() -> None:
 def test_what_cannot_be_done_is_said_and_changes_nothing() -> None:
     model = nn.Sequential(nn.BatchNorm2d(3), nn.SyncBatchNorm(3))
     before = snapshot(model)
-    with pytest.raises(ValueError, match="got SyncBatchNorm at '1'; leave it out"):
+    with pytest.raises(ValueError, match="got SyncBatchNorm at '1', whose batch is spread"):
         gni.add_ghost_noise(model, 4)
     with pytest.raises(ValueError, match="got SyncBatchNorm at '1'"):
         gni.replace_batchnorm(model, 4)
@@ -229,6 +229,37 @@ def test_what_cannot_be_done_is_said_and_changes_nothing() -> None:
         gni.add_ghost_noise(model, 4, -1.0)
     assert snapshot(model) == before
     assert gni.add_ghost_noise(model, 4, where="0") == 1
+
+
+class OwnForward(nn.BatchNorm2d):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).relu()
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.SyncBatchNorm(3), "drawn from one worker's own"),
+        (gni.GhostBatchNorm2d(3, 4), "noisy already"),
+        (gni.ExclusiveBatchNorm2d(3, 4), "noisy already"),
+        (gni.EvalNorm2d(3, 4), "noisy already"),
+        (nn.LazyBatchNorm2d(), "before the model has run"),
+        (OwnForward(3), "forward is its own"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_batch_norms_that_cannot_take_noise_are_refused(layer: nn.Module, reason: str) -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), layer, nn.GroupNorm(1, 3))
+    name = type(layer).__name__
+    with pytest.raises(ValueError, match=rf"got {name} at '1', .*{reason}.*; leave it out with"):
+        gni.add_ghost_noise(model, 4)
+    assert not modules_of(model, NoiseSite)
+    assert gni.add_ghost_noise(model, 4, where=lambda _, m: m is not layer) == 1
+
+
+@pytest.mark.parametrize("layer", [nn.InstanceNorm2d(3, affine=True), nn.RMSNorm(3)])
+def test_norms_that_are_no_sites(layer: nn.Module) -> None:
+    assert gni.add_ghost_noise(nn.Sequential(layer), 4) == 0
 
 
 @pytest.mark.parametrize("kind", ["ghost", "exclusive", "eval"])
