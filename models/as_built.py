@@ -8,16 +8,14 @@ import dataclasses
 
 from torch import nn
 
-from models.config import PLAIN, NoiseConfig, NormConfig
+from models.config import NoiseConfig, NormConfig, changes
 from models.norms import add_noise
 
 
 def require_as_built(label: str, norm: NormConfig) -> None:
     """Raise ValueError unless `norm` is PLAIN but for its noise."""
-    asked = dataclasses.asdict(dataclasses.replace(norm, noise=None))
-    plain = dataclasses.asdict(PLAIN)
-    changed = [f"norm.{field}={asked[field]!r}" for field in plain if asked[field] != plain[field]]
-    if changed:
+    fields = [field.name for field in dataclasses.fields(norm) if field.name != "noise"]
+    if changed := changes(norm, *fields):
         raise ValueError(
             f"{label} keeps the norms it is built with and takes norm.noise alone, got "
             f"{', '.join(changed)}; leave that out, or choose one of our own models"

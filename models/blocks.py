@@ -1,9 +1,10 @@
-"""What the residual networks share: convolutions, their start, and widths."""
+"""What the residual networks share: convolutions, their start, dropout, and widths."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+import gni
 from models.checks import require_number
 from models.config import NormConfig
 
@@ -13,15 +14,31 @@ def conv(
 ) -> nn.Conv2d:
     """Make a convolution that keeps the map's size at stride 1 and halves it at stride 2.
 
-    It has a bias, zero at the start, only in a network without norms.
+    Plain or standardised, as `norm.conv` says. It has a bias, zero at the start, only in a network
+    without norms.
 
     Shape:
         (B, channels_in, H, W) → (B, channels, ⌈H / stride⌉, ⌈W / stride⌉), `size` odd.
     """
-    layer = nn.Conv2d(channels_in, channels, size, stride, padding=size // 2, bias=False)
+    padding = size // 2
+    if norm.conv.kind == "standardised":
+        gain = norm.conv.gain
+        layer = gni.WSConv2d(channels_in, channels, size, stride, padding, bias=False, gain=gain)
+    else:
+        layer = nn.Conv2d(channels_in, channels, size, stride, padding, bias=False)
     if norm.kind == "none":
         layer.bias = nn.Parameter(torch.zeros(channels))
     return layer
+
+
+def dropout(norm: NormConfig) -> nn.Module:
+    """Make the dropout that `norm` asks for, or nothing: (B, C, H, W) → the same."""
+    asked = norm.dropout
+    if asked is None:
+        return nn.Identity()
+    return gni.NoiseDropout(
+        asked.p, kind=asked.kind, per=asked.per, literature_std=asked.literature_std
+    )
 
 
 def start_convs(model: nn.Module) -> None:

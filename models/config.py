@@ -1,12 +1,16 @@
-"""The configuration of every norm site of a model: which norm, which noise. No torch in here."""
+"""The configuration of every site of a model: norm, noise, dropout, convolution. No torch here."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Literal, get_args
 
 from models.checks import require_count, require_number
 
 NormKind = Literal["batch", "ghost_batch", "exclusive_batch", "eval_norm", "layer", "group", "none"]
 NoiseKind = Literal["ghost", "analytic"]
+DropoutKind = Literal["bernoulli", "gaussian"]
+Per = Literal["element", "channel"]
+ConvKind = Literal["plain", "standardised"]
+Running = Literal["mean", "sequential"]
 GROUPED = ("ghost_batch", "exclusive_batch", "eval_norm")
 """The norms that share statistics among `ghost_size` samples."""
 
@@ -57,8 +61,51 @@ class NoiseConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DropoutConfig:
+    """Dropout before the second convolution of every block; training only.
+
+    Raises:
+        ValueError: a field outside the range given beneath it.
+    """
+
+    p: float
+    """Probability of dropping, from 0, which drops nothing, to below 1."""
+    kind: DropoutKind = "bernoulli"
+    """bernoulli: zero, or scaled up. gaussian: times a normal value of mean 1."""
+    per: Per = "element"
+    """One draw an element, or one a sample and channel."""
+    literature_std: bool = True
+    """Gaussian: the standard deviation √(p / (1 - p)) of the literature, or else p / (1 - p), as in
+    the code of the ghost noise paper."""
+
+    def __post_init__(self) -> None:
+        _require_kind("dropout.kind", self.kind, get_args(DropoutKind))
+        _require_kind("dropout.per", self.per, get_args(Per))
+        require_number("dropout.p", self.p, "0 drops nothing", least=0.0)
+        if self.p >= 1:
+            raise ValueError(f"dropout.p must be below 1, got {self.p}; 1 would drop everything")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvConfig:
+    """What every convolution of a residual network is.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+
+    kind: ConvKind = "plain"
+    """plain, or standardised: each output channel's weights have mean 0 and deviation 1/√fan-in."""
+    gain: bool = True
+    """Whether a standardised convolution learns a gain for each output channel."""
+
+    def __post_init__(self) -> None:
+        _require_kind("conv.kind", self.kind, get_args(ConvKind))
+
+
+@dataclass(frozen=True, kw_only=True)
 class NormConfig:
-    """How every norm site of a model normalises, and the noise there.
+    """How every norm site of a model normalises, the noise there, and what stands between sites.
 
     Raises:
         ValueError: a field outside the range given beneath it.
@@ -77,11 +124,24 @@ class NormConfig:
     """Added to the variance by the norm; above 0."""
     momentum: float = 0.1
     """Weight of the newest batch in the running statistics of batch norms; in (0, 1]."""
+    running: Running = "mean"
+    """How ghost_batch tracks its statistics: one step a batch towards the mean over groups, or one
+    step a group in order (Hoffer et al., 2017, arXiv 1705.08741, Algorithm 1)."""
     noise: NoiseConfig | None = None
     """The noise, or None for none."""
+    dropout: DropoutConfig | None = None
+    """The dropout in the blocks of preact_resnet18 and resnet20, or None for none."""
+    conv: ConvConfig = ConvConfig()
+    """The convolutions of preact_resnet18 and resnet20."""
 
     def __post_init__(self) -> None:
         _require_kind("norm.kind", self.kind, get_args(NormKind))
+        _require_kind("norm.running", self.running, get_args(Running))
+        if self.running != "mean" and self.kind != "ghost_batch":
+            raise ValueError(
+                f"norm.running belongs to norm.kind ghost_batch, got {self.running!r} with "
+                f"{self.kind!r}; leave it out"
+            )
         self._check_ghost_size()
         require_count("norm.groups", self.groups, 1, "32 is usual")
         require_number("norm.eps", self.eps, "1e-5 is usual", above=0.0)
@@ -106,3 +166,26 @@ class NormConfig:
 
 PLAIN = NormConfig()
 """Batch norm without noise."""
+
+
+def changes(norm: NormConfig, *fields: str) -> list[str]:
+    """Name and value of those `fields` that differ from PLAIN, such as `norm.kind='layer'`."""
+    return [
+        f"norm.{field}={_shown(getattr(norm, field))}"
+        for field in fields
+        if getattr(norm, field) != getattr(PLAIN, field)
+    ]
+
+
+def require_default(label: str, norm: NormConfig, *fields: str) -> None:
+    """Raise ValueError if any of those `fields`, which `label` has no place for, was changed."""
+    if changed := changes(norm, *fields):
+        raise ValueError(
+            f"{label} has no place for {', '.join(changed)}; leave that out, or take "
+            "preact_resnet18 or resnet20"
+        )
+
+
+def _shown(value: object) -> str:
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return repr(plain)

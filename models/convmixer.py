@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.blocks import pooled
 from models.checks import require_count
-from models.config import PLAIN, NormConfig
+from models.config import PLAIN, NormConfig, require_default
 from models.norms import norm2d
 
 
@@ -53,7 +53,8 @@ class ConvMixer(nn.Module):
         (B, in_channels, H, W) → (B, K), H and W at least `patch`.
 
     Raises:
-        ValueError: an argument below 1, or a norm that does not fit `dim`.
+        ValueError: an argument below 1, a norm that does not fit `dim`, dropout, standardised
+            convolutions.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ConvMixer(nn.Module):
         norm: NormConfig = PLAIN,
     ) -> None:
         super().__init__()
+        require_default("convmixer", norm, "dropout", "conv")
         require_count("in_channels", in_channels, 1, "grey images have 1, colour images 3")
         require_count("classes", classes, 1, "it is the length of the output")
         require_count("dim", dim, 1, "256 is published")

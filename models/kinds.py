@@ -32,6 +32,8 @@ def _grouped(config: NormConfig, channels: int, layout: Layout, affine: bool) ->
     of_vectors, of_maps = _GROUPED[config.kind]
     make = of_vectors if layout == "vectors" else of_maps
     keywords: dict[str, Any] = {"eps": config.eps, "momentum": config.momentum, "affine": affine}
+    if config.kind == "ghost_batch":
+        keywords["running"] = config.running
     return make(channels, config.ghost_size, **keywords)
 
 

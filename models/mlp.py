@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.checks import require_count
-from models.config import PLAIN, NormConfig
+from models.config import PLAIN, NormConfig, require_default
 from models.norms import norm1d
 
 
@@ -32,7 +32,8 @@ class MLP(nn.Module):
         (B, *image) → (B, K), where the image holds `in_features` numbers.
 
     Raises:
-        ValueError: an argument below 1, or a norm that does not fit the width.
+        ValueError: an argument below 1, a norm that does not fit the width, dropout, standardised
+            convolutions.
 
     Example:
         >>> MLP(784, 10, depth=5, width=512)(torch.zeros(4, 1, 28, 28)).shape
@@ -49,6 +50,7 @@ class MLP(nn.Module):
         norm: NormConfig = PLAIN,
     ) -> None:
         super().__init__()
+        require_default("mlp", norm, "dropout", "conv")
         require_count("in_features", in_features, 1, "it counts the numbers in one image")
         require_count("classes", classes, 1, "it is the length of the output")
         require_count("depth", depth, 1, "a network without hidden layers has no norm site")

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks import conv, pooled, scaled, start_convs
+from models.blocks import conv, dropout, pooled, scaled, start_convs
 from models.checks import require_count
 from models.config import PLAIN, NormConfig
 from models.norms import norm2d
 
 
 class PreActBlock(nn.Module):
-    """`skip(x) + conv2(relu(norm2(conv1(relu(norm1(x))))))`, both convolutions 3×3.
+    """`skip(x) + conv2(dropout(relu(norm2(conv1(relu(norm1(x)))))))`, both convolutions 3×3.
 
     Where the shape changes, `skip` is a norm of its own, then a 1×1 convolution: three norm sites
     instead of two. Otherwise it is the identity.
@@ -31,6 +31,7 @@ class PreActBlock(nn.Module):
         self.norm1 = norm2d(norm, channels_in)
         self.conv1 = conv(channels_in, channels, 3, norm, stride=stride)
         self.norm2 = norm2d(norm, channels)
+        self.dropout = dropout(norm)
         self.conv2 = conv(channels, channels, 3, norm)
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels:
@@ -40,7 +41,7 @@ class PreActBlock(nn.Module):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         """Add the branch to the skip."""
         h = self.conv1(torch.relu(self.norm1(x)))
-        return self.skip(x) + self.conv2(torch.relu(self.norm2(h)))
+        return self.skip(x) + self.conv2(self.dropout(torch.relu(self.norm2(h))))
 
 
 class PreActResNet18(nn.Module):
@@ -50,13 +51,13 @@ class PreActResNet18(nn.Module):
     start by halving the map, so an image of 32×32 ends as 4×4.
 
     Weights start from torch's default generator, the convolutions as in `start_convs`, the Linear
-    as torch's own, and are the same for every norm and noise.
+    as torch's own, and are the same for every norm, noise, dropout and kind of convolution.
 
     Args:
         in_channels: channels of the images.
         classes: K, the length of the output.
         width_multiplier: scales the channels of every stage.
-        norm: what stands at the norm sites.
+        norm: what stands at the norm sites; dropout; the kind of every convolution.
 
     Shape:
         (B, in_channels, H, W) → (B, K), H and W at least 8 for four stages of different size.

@@ -11,6 +11,7 @@ from models.convmixer import ConvMixer
 from models.from_import_path import from_import_path
 from models.from_torchvision import from_torchvision
 from models.mlp import MLP
+from models.nf_resnet26 import NFResNet26
 from models.preact_resnet import PreActResNet18
 from models.resnet20 import ResNet20
 from models.simple_vit import SimpleViT
@@ -34,6 +35,7 @@ def create(
         name: one of
             `mlp`, with options `depth` (3) and `width` (128);
             `preact_resnet18` or `resnet20`, with option `width_multiplier` (1.0);
+            `nf_resnet26`, with `norm.kind` "none" and option `width_multiplier` (1.0);
             `convmixer`, with options `dim` (256), `depth` (8), `kernel` (5) and `patch` (2);
             `simple_vit`, with options `patch` (4), `dim` (512), `depth` (6), `heads` (16),
             `head_dim` (64) and `hidden` (1024);
@@ -42,8 +44,9 @@ def create(
         in_channels: channels of an image.
         image_size: height and width of an image.
         classes: length of the output.
-        norm: the norm sites; models from torchvision or of your own keep the norms they have and
-            take `norm.noise` alone.
+        norm: the norm sites, and for `preact_resnet18` and `resnet20` dropout and convolutions;
+            models from torchvision or of your own keep the norms they have and take `norm.noise`
+            alone.
         options: what the name takes besides.
 
     Raises:
@@ -105,6 +108,18 @@ def _resnet20(
     return ResNet20(in_channels, classes, width_multiplier=width_multiplier, norm=norm)
 
 
+def _nf_resnet26(
+    *,
+    in_channels: int,
+    image_size: int,
+    classes: int,
+    norm: NormConfig,
+    width_multiplier: float = 1.0,
+) -> nn.Module:
+    _require_image("nf_resnet26", image_size, 8)
+    return NFResNet26(in_channels, classes, width_multiplier=width_multiplier, norm=norm)
+
+
 def _convmixer(
     *,
     in_channels: int,
@@ -143,6 +158,7 @@ def _simple_vit(
 _MAKERS: dict[str, Callable[..., nn.Module]] = {
     "convmixer": _convmixer,
     "mlp": _mlp,
+    "nf_resnet26": _nf_resnet26,
     "preact_resnet18": _preact_resnet18,
     "resnet20": _resnet20,
     "simple_vit": _simple_vit,

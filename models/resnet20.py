@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks import conv, pooled, scaled, start_convs
+from models.blocks import conv, dropout, pooled, scaled, start_convs
 from models.checks import require_count
 from models.config import PLAIN, NormConfig
 from models.norms import norm2d
 
 
 class BasicBlock(nn.Module):
-    """`relu(skip(x) + norm2(conv2(relu(norm1(conv1(x))))))`, both convolutions 3×3.
+    """`relu(skip(x) + norm2(conv2(dropout(relu(norm1(conv1(x)))))))`, both convolutions 3×3.
 
     Where the shape changes, `skip` is a 1×1 convolution, then a norm of its own: three norm sites
     instead of two. Otherwise it is the identity.
@@ -31,6 +31,7 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = conv(channels_in, channels, 3, norm, stride=stride)
         self.norm1 = norm2d(norm, channels)
+        self.dropout = dropout(norm)
         self.conv2 = conv(channels, channels, 3, norm)
         self.norm2 = norm2d(norm, channels)
         self.skip: nn.Module = nn.Identity()
@@ -41,7 +42,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         """Add the branch to the skip, then rectify."""
         h = torch.relu(self.norm1(self.conv1(x)))
-        return torch.relu(self.skip(x) + self.norm2(self.conv2(h)))
+        return torch.relu(self.skip(x) + self.norm2(self.conv2(self.dropout(h))))
 
 
 class ResNet20(nn.Module):
@@ -51,13 +52,13 @@ class ResNet20(nn.Module):
     by halving the map, so an image of 32×32 ends as 8×8.
 
     Weights start from torch's default generator, the convolutions as in `start_convs`, the Linear
-    as torch's own, and are the same for every norm and noise.
+    as torch's own, and are the same for every norm, noise, dropout and kind of convolution.
 
     Args:
         in_channels: channels of the images.
         classes: K, the length of the output.
         width_multiplier: scales the channels of every stage.
-        norm: what stands at the norm sites.
+        norm: what stands at the norm sites; dropout; the kind of every convolution.
 
     Shape:
         (B, in_channels, H, W) → (B, K), H and W at least 4 for three stages of different size.

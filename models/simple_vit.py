@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from models.checks import require_count
-from models.config import NormConfig
+from models.config import NormConfig, require_default
 from models.norms import norm_tokens
 
 LAYER = NormConfig(kind="layer")
@@ -84,7 +84,7 @@ class SimpleViT(nn.Module):
 
     Raises:
         ValueError: an argument below 1, patches that do not tile the image, a dim that 4 does not
-            divide, or a norm that does not fit dim and patch.
+            divide, a norm that does not fit dim and patch, dropout, convolutions.
     """
 
     positions: Tensor
@@ -104,6 +104,7 @@ class SimpleViT(nn.Module):
         norm: NormConfig = LAYER,
     ) -> None:
         super().__init__()
+        require_default("simple_vit", norm, "dropout", "conv")
         counts = {"in_channels": in_channels, "classes": classes, "patch": patch, "dim": dim}
         counts |= {"depth": depth, "heads": heads, "head_dim": head_dim, "hidden": hidden}
         for name, count in counts.items():
@@ -147,7 +148,8 @@ def _positions(side: int, dim: int) -> Float[Tensor, "T D"]:
 
 def _require_divides(name: str, divisor: int, whole_name: str, whole: int) -> None:
     if whole % divisor:
+        below = max(n for n in range(1, divisor) if whole % n == 0)
         raise ValueError(
-            f"{name} must divide {whole_name}, got {whole} / {divisor}; "
-            f"the next smaller that fits is {whole - whole % divisor}"
+            f"{name} must divide {whole_name}, got {divisor} for {whole}; "
+            f"{below} divides {whole}, {divisor} divides {whole - whole % divisor}"
         )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import gni
-from models import NoiseConfig, NormConfig, create
+from models import DropoutConfig, NoiseConfig, NormConfig, create
 
 NOISY = NormConfig(noise=NoiseConfig(ghost_size=4, strength=0.5, eps=0.2, shift=False))
 IMAGES = {"in_channels": 3, "image_size": 32, "classes": 5}
@@ -71,6 +71,14 @@ def test_torchvision_model_takes_noise_in_its_batch_norms_from_the_same_start():
     assert not torch.equal(noisy(x), plain(x))
 
 
+def test_resnet50_is_the_published_one():
+    """He et al. (2016, arXiv 1512.03385): 25.6 M parameters; 53 batch norms take noise."""
+    with torch.device("meta"):
+        model = make("torchvision:resnet50", NOISY, classes=1000, image_size=224)
+    assert sum(p.numel() for p in model.parameters()) == 25_557_032
+    assert sum(isinstance(m, gni.GhostNoiseBatchNorm2d) for m in model.modules()) == 53
+
+
 def test_layer_norms_of_a_vision_transformer_take_noise_over_their_tokens():
     model = make("torchvision:vit_b_32", NOISY)
     sites = [m for m in model.modules() if isinstance(m, gni.GhostNoise)]
@@ -131,6 +139,11 @@ BAD = [
     ("torchvision:squeezenet1_1", {"norm": NOISY}, "must have batch, layer or group norms"),
     ("torchvision:resnet18", {"norm": NormConfig(kind="layer")}, "got norm.kind='layer'; leave"),
     ("torchvision:resnet18", {"norm": NormConfig(eps=0.1)}, "takes norm.noise alone, got norm.eps"),
+    (
+        "torchvision:resnet18",
+        {"norm": NormConfig(dropout=DropoutConfig(p=0.1))},
+        "takes norm.noise alone, got norm.dropout={'p': 0.1",
+    ),
     ("no_such_package:function", {}, "importable as package.module:function, got ModuleNotFound"),
     ("my_broken:function", {}, "ModuleNotFoundError: No module named 'no_such_module_anywhere'"),
     ("my_models:", {}, "has no ''; correct the name after the colon"),

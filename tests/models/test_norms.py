@@ -1,6 +1,5 @@
 """Norm sites: what stands there, where the noise enters, what bad input gets."""
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -12,12 +11,6 @@ NOISE = NoiseConfig(ghost_size=4)
 ANALYTIC = NoiseConfig(kind="analytic", ghost_size=4)
 GROUPED = ["ghost_batch", "exclusive_batch", "eval_norm"]
 KINDS = ["batch", *GROUPED, "layer", "group", "none"]
-
-
-@pytest.fixture
-def unhooked(monkeypatch):
-    """Without the type checks of a test run, which come before our own and users do not have."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def config(kind, noise=None, **fields):
@@ -160,6 +153,7 @@ def test_layer_norm_on_maps_spans_channels_and_space():
 def test_options_reach_the_norm():
     norm = norm2d(NormConfig(eps=0.5, momentum=0.3, noise=NoiseConfig(ghost_size=4, eps=0.2)), 6)
     assert (norm.eps, norm.momentum, norm.noise_eps) == (0.5, 0.3, 0.2)
+    assert norm2d(config("ghost_batch", running="sequential"), 6).running == "sequential"
 
 
 @pytest.mark.parametrize(
@@ -175,6 +169,8 @@ def test_options_reach_the_norm():
         ({"groups": 0}, "norm.groups must be an integer of at least 1, got 0"),
         ({"eps": 0.0}, "norm.eps must be a finite number above 0, got 0.0"),
         ({"momentum": 1.5}, "norm.momentum must be at most 1, got 1.5"),
+        ({"running": "slow"}, "norm.running must be one of mean, sequential, got 'slow'"),
+        ({"running": "sequential"}, "belongs to norm.kind ghost_batch, got 'sequential' with 'ba"),
     ],
 )
 def test_bad_norm_config(unhooked, fields, message):
