@@ -1,8 +1,12 @@
 """Sweeps over ghost noise: search, stop early, record, resume.
 
     sweeps.run("my.yaml")      run a sweep, or go on with it; gives a `Sweep`
+    sweeps.reproduce("c100_gni")    run a published experiment by name
     sweeps.resume("digits")    go on with a sweep from its own folder
     sweeps.load("digits")      a `Sweep`: best trial, frames of results, best model
+    sweeps.extend("digits", trials=16)    more of a sweep, then go on
+    sweeps.retry("digits")     failed trials once more
+    sweeps.stop("digits")      ask a running sweep to stop at a checkpoint
 
 The command line (`sweeps --help`) is a thin skin over these.
 """
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from sweeps.report.results import Sweep
     from sweeps.spec import SweepSpec
 
-__all__ = ["load", "resume", "run"]
+__all__ = ["extend", "load", "reproduce", "resume", "retry", "run", "stop"]
 
 STORAGE = "sweep-data"
 
@@ -53,6 +57,35 @@ def run(
     return _execute(checked, folder, address, observe)
 
 
+def reproduce(
+    name: str,
+    *,
+    smoke: bool = False,
+    data: str | None = None,
+    storage: str | None = None,
+    address: str | None = None,
+    observe: Callable[..., Any] = lambda record, state: None,
+) -> Sweep:
+    """Run a published experiment by name (`sweeps.experiments.experiments()` has them all).
+
+    Args:
+        name: such as `c100_gni`.
+        smoke: a minute on a CPU instead: a few points, updates and images. Random images stand in
+            for a data set that is not there, and the sweep's name then ends in "synthetic".
+        data: the folder that holds the data, in place of the spec's `data.root`.
+        storage: as in `run`.
+        address: as in `run`.
+        observe: as in `run`.
+
+    Raises:
+        SweepError: as `run`; no such experiment; its data set is not there.
+    """
+    from sweeps.experiments import spec_of
+
+    spec = spec_of(name, smoke=smoke, data=data)
+    return run(spec, storage=storage, address=address, observe=observe)
+
+
 def resume(
     name: str,
     *,
@@ -72,6 +105,71 @@ def resume(
     spec = read(folder).spec
     assert spec is not None
     return _execute(spec, folder, address, observe)
+
+
+def extend(
+    name: str,
+    *,
+    trials: int = 0,
+    epochs: int | None = None,
+    storage: str = STORAGE,
+    address: str | None = None,
+    observe: Callable[..., Any] = lambda record, state: None,
+    **budget: float | None,
+) -> Sweep:
+    """Add to the sweep `name`, then go on with it; what it has stays.
+
+    Args:
+        name: the sweep.
+        trials: so many more; a grid goes on with the next seeds.
+        epochs: the new last epoch of all trials that were not stopped early; refused for a cosine
+            schedule.
+        budget: new values of the fields of `budget`, such as `max_hours`.
+        storage, address, observe: as for `run`.
+
+    Raises:
+        SpecError: a change that cannot be; nothing was changed.
+        SweepNotFound, SweepBusy: no such sweep; it is being run.
+    """
+    from sweeps.driver import changes
+    from sweeps.driver.folder import folder_of
+
+    changes.extend(folder_of(name, storage), trials=trials, epochs=epochs, **budget)
+    return resume(name, storage=storage, address=address, observe=observe)
+
+
+def retry(
+    name: str,
+    *,
+    storage: str = STORAGE,
+    address: str | None = None,
+    observe: Callable[..., Any] = lambda record, state: None,
+) -> Sweep:
+    """Run the failed trials of the sweep `name` once more, from their last checkpoints.
+
+    Raises:
+        SweepNotFound, SweepBusy: no such sweep; it is being run.
+    """
+    from sweeps.driver import changes
+    from sweeps.driver.folder import folder_of
+
+    changes.retry(folder_of(name, storage))
+    return resume(name, storage=storage, address=address, observe=observe)
+
+
+def stop(name: str, *, storage: str = STORAGE, patience: float = 60.0) -> bool:
+    """Ask the driver of the sweep `name` to stop; True when one was running and has stopped.
+
+    Every running trial writes a checkpoint at its next update, and `resume` goes on from there.
+
+    Raises:
+        SweepNotFound: there is no such sweep in `storage`.
+        SweepBusy: it has not stopped after `patience` seconds; the request stands.
+    """
+    from sweeps.driver import changes
+    from sweeps.driver.folder import folder_of
+
+    return changes.stop(folder_of(name, storage), patience)
 
 
 def load(name: str, *, storage: str = STORAGE) -> Sweep:

@@ -11,14 +11,15 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from sweeps.errors import Mistake
 from sweeps.spec import (
+    ARM,
     GROUPED,
     Dimension,
     Frozen,
@@ -31,17 +32,26 @@ from sweeps.spec import (
 )
 from sweeps.text import suggest
 from sweeps.trial.locate import check_data, check_import_path
+from sweeps.values import Arm, arms_of, ends, values_in, values_of
 
 OWN_MODELS = {
     "mlp": ("depth", "width"),
     "preact_resnet18": ("width_multiplier",),
     "resnet20": ("width_multiplier",),
+    "nf_resnet26": ("width_multiplier",),
     "convmixer": ("dim", "depth", "kernel", "patch"),
     "simple_vit": ("patch", "dim", "depth", "heads", "head_dim", "hidden"),
 }
-METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+BLOCKS = ("preact_resnet18", "resnet20")
+"""Models with a place for dropout and a choice of convolutions."""
+METRICS = {
+    "validation": ("train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+    "test": ("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
+}
+"""What the training loop reports, by `data.evaluate`."""
 SECTIONS = ("data.", "model.", "training.")
 MANY_COMBINATIONS = 4096
+LARGEST_GRID = 100_000
 
 
 def check(spec: SweepSpec) -> list[Mistake]:
@@ -52,23 +62,39 @@ def check(spec: SweepSpec) -> list[Mistake]:
         return mistakes
     found = [
         *check_data(spec.data),
+        *_evaluate(spec),
         *_models(spec),
+        *_places(spec),
         *_batches(spec),
         *_loop(spec),
         *_search(spec),
         *_stopping(spec),
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(_where_written(mistake, spec) for mistake in found))
+
+
+def _where_written(mistake: Mistake, spec: SweepSpec) -> Mistake:
+    """A field that the space varies is written there."""
+    return replace(mistake, path=f"space.{mistake.path}") if mistake.path in spec.space else mistake
 
 
 def _space_paths(spec: SweepSpec) -> Iterator[Mistake]:
+    arms = [(f"arms.{name}.{path}", path) for name, arm in spec.arms.items() for path in arm]
+    varied = [(f"space.{path}", path) for path in spec.space if path != ARM or not spec.arms]
     known = leaves()
-    for path in spec.space:
+    for place, path in [*arms, *varied]:
+        if place.startswith("arms.") and path in spec.space:
+            yield Mistake(place, "is varied by the space too", remedy="Leave it out of one of them")
         if path in known or path.startswith("model.options."):
             continue
         short = [k for k in known if k.rpartition(".")[2] == path]
         remedy = f"Did you mean {short[0]}?" if len(short) == 1 else suggest(path, known)
-        yield Mistake(f"space.{path}", "is no field of data, model or training", remedy=remedy)
+        yield Mistake(place, "is no field of data, model or training", remedy=remedy)
+    if spec.arms:
+        for name in spec.space[ARM].values:
+            if name not in spec.arms:
+                remedy = suggest(str(name), list(spec.arms))
+                yield Mistake(f"space.{ARM}", "is none of the arms", repr(name), remedy)
 
 
 @cache
@@ -84,15 +110,6 @@ def leaves() -> list[str]:
     fixed = ("data.", "training.epochs", "training.seed", "training.checkpoint_every")
     vary = ("data.crop_padding", "data.flip", "data.normalize")
     return [p for p in paths if p in vary or not p.startswith(fixed)]
-
-
-def ends(dimension: Dimension) -> tuple[Scalar, ...]:
-    """Every value of a choice; both ends of a range, as the type that will be proposed."""
-    if dimension.kind in ("uniform", "loguniform"):
-        return tuple(float(v) for v in dimension.values)
-    if dimension.kind in ("int", "logint"):
-        return tuple(int(v) for v in dimension.values)
-    return dimension.values
 
 
 def _tried(dimension: Dimension) -> tuple[Scalar, ...]:
@@ -114,7 +131,9 @@ def _space_values(spec: SweepSpec) -> Iterator[Mistake]:
                 found = error.errors()[0]
                 place = ".".join(str(part) for part in found["loc"])
                 rule = found["msg"].removeprefix("Value error, ")
-                if path.startswith(place):
+                if path == ARM:
+                    yield Mistake(f"arms.{value}", f"{place}: {rule}", repr(found["input"]))
+                elif path.startswith(place):
                     yield Mistake(
                         f"space.{path}",
                         f"{place}: {rule}",
@@ -123,20 +142,51 @@ def _space_values(spec: SweepSpec) -> Iterator[Mistake]:
                     break
 
 
-def values_of(spec: SweepSpec, path: str) -> tuple[Any, ...]:
-    """What the field at `path` can be in this sweep."""
-    if path in spec.space:
-        return ends(spec.space[path])
-    value: Any = spec
-    for part in path.split("."):
-        value = getattr(value, part, None) if value is not None else None
-    return (value,)
+def _evaluate(spec: SweepSpec) -> Iterator[Mistake]:
+    """Test images are for a study that selects nothing."""
+    trials = spec.search.trials or 0
+    selects = {
+        "search.sampler": spec.search.sampler != "grid" and spec.search.sampler,
+        "search.trials": trials % (space_size(spec) or 1) and trials,
+        "stopping.name": spec.stopping.name != "none" and spec.stopping.name,
+    }
+    found = ", ".join(f"{path} is {value}" for path, value in selects.items() if value)
+    if spec.data.evaluate == "test" and found:
+        rule = "test is for a study without selection: a whole grid without early stopping"
+        remedy = "Write search: {sampler: grid} and stopping: {name: none}, or evaluate: validation"
+        yield Mistake("data.evaluate", rule, found, remedy)
+
+
+def _places(spec: SweepSpec) -> Iterator[Mistake]:
+    """Dropout, convolutions and norms that a model has no place for."""
+    for arm in arms_of(spec):
+        names = values_in(spec, "model.name", arm)
+        dropout = spec.model.dropout or any(
+            p.startswith("model.dropout.") for p in (*spec.space, *arm)
+        )
+        without = ", ".join(str(name) for name in names if name not in BLOCKS)
+        remedy = f"Leave it out, or take {' or '.join(BLOCKS)}"
+        if dropout and without:
+            yield Mistake("model.dropout", "the model has no place for it", without, remedy)
+        if "standardised" in values_in(spec, "model.conv.kind", arm) and without:
+            rule = "the model's convolutions cannot be chosen"
+            yield Mistake("model.conv.kind", rule, without, remedy)
+        kinds = values_in(spec, "model.norm.kind", arm)
+        if "nf_resnet26" in names and kinds != ("none",):
+            found = ", ".join(map(str, kinds))
+            yield Mistake("model.norm.kind", "nf_resnet26 has no norms", found, "Write none")
 
 
 def _models(spec: SweepSpec) -> Iterator[Mistake]:
-    for name in values_of(spec, "model.name"):
+    for arm in arms_of(spec):
+        yield from _models_of(spec, arm)
+
+
+def _models_of(spec: SweepSpec, arm: Arm) -> Iterator[Mistake]:
+    for name in values_in(spec, "model.name", arm):
         options = [*spec.model.options]
-        options += [p.removeprefix("model.options.") for p in spec.space if "options." in p]
+        varied = (*spec.space, *arm)
+        options += [p.removeprefix("model.options.") for p in varied if "options." in p]
         if name in OWN_MODELS:
             yield from _unknown_options(str(name), options)
         elif name.startswith("torchvision:"):
@@ -178,13 +228,18 @@ def torchvision_models() -> tuple[str, ...]:
 
 def _batches(spec: SweepSpec) -> Iterator[Mistake]:
     """Group and accumulation sizes against the batch, over every combination of the space."""
+    for arm in arms_of(spec):
+        yield from _batches_of(spec, arm)
+
+
+def _batches_of(spec: SweepSpec, arm: Arm) -> Iterator[Mistake]:
     paths = (
         "training.batch_size",
         "training.accumulate",
         "model.norm.kind",
         "model.norm.ghost_size",
     )
-    axes = [values_of(spec, path) for path in paths]
+    axes = [values_in(spec, path, arm) for path in paths]
     if set(GROUPED) & set(axes[2]) or max(axes[1]) > 1:
         ranges = [p for p in paths if p in spec.space and spec.space[p].kind in ("int", "logint")]
         rule = "sizes that must divide one another need a choice of them, not a range"
@@ -223,11 +278,12 @@ def _loop(spec: SweepSpec) -> Iterator[Mistake]:
     loops = [loop for loop in values_of(spec, "training.loop") if loop]
     for loop in loops:
         yield from check_import_path(loop, "training.loop")
-    if not loops and spec.objective.metric not in METRICS:
-        remedy = suggest(spec.objective.metric, list(METRICS))
+    known = METRICS[spec.data.evaluate]
+    if not loops and spec.objective.metric not in known:
+        remedy = suggest(spec.objective.metric, list(known))
         yield Mistake(
             "objective.metric",
-            "is no metric of the training loop",
+            f"is no metric of the training loop with data.evaluate: {spec.data.evaluate}",
             repr(spec.objective.metric),
             remedy,
         )
@@ -249,6 +305,9 @@ def _search(spec: SweepSpec) -> Iterator[Mistake]:
                     dimension.kind,
                     "Use choice, or another sampler",
                 )
+    elif size > LARGEST_GRID:
+        rule = f"a grid of more than {LARGEST_GRID:,} points is none that one runs"
+        yield Mistake("search.sampler", rule, f"{size:,}", "List fewer values, or use random")
     elif trial_count(spec) > size * spec.search.replicates:
         yield Mistake(
             "search.trials",

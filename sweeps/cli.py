@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from sweeps.errors import SweepError
+from sweeps.errors import UNWRITABLE, SweepError, SweepStopped
 
 SOME_FAILED = 1
 INTERRUPTED = 130
@@ -45,6 +45,11 @@ def _clear_errors(command: Callable) -> Callable:
             for line in str(error).splitlines():
                 click.echo(f"error: {line}", err=True)
             sys.exit(error.exit_status)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            click.echo(f"error: {error.filename or 'a file'}: {error.strerror}", err=True)
+            sys.exit(SweepError.exit_status)
 
     return wrapped
 
@@ -87,6 +92,33 @@ def run(file: Path, storage: str | None, address: str | None, as_json: bool) -> 
 
 
 @main.command()
+@click.argument("name", required=False)
+@click.option("--smoke", is_flag=True, help="Try it in a minute on a CPU; figures mean nothing.")
+@click.option("--data", metavar="DIR", help="Folder that holds the data [default: the spec's].")
+@_running
+@_clear_errors
+def reproduce(
+    name: str | None, smoke: bool, data: str | None, as_json: bool, **place: str | None
+) -> None:
+    """List the published experiments, or run one by NAME."""
+    import sweeps
+    from sweeps import experiments
+
+    if name is None:
+        click.echo(experiments.listing())
+        return
+    spec = experiments.spec_of(name, smoke=smoke, data=data)
+    if smoke:
+        click.echo(experiments.note(spec), err=True)
+    _drive(
+        lambda view: sweeps.run(spec, observe=view, **place),
+        as_json,
+        spec.name,
+        place["storage"] or spec.storage,
+    )
+
+
+@main.command()
 @click.argument("name")
 @_running
 @_clear_errors
@@ -104,17 +136,92 @@ def resume(name: str, storage: str | None, address: str | None, as_json: bool) -
     )
 
 
+@main.command()
+@click.argument("name")
+@click.option("--trials", type=click.IntRange(min=0), default=0, help="So many more.")
+@click.option("--epochs", type=click.IntRange(min=1), help="The new last epoch.")
+@click.option("--max-trials", type=click.IntRange(min=1), help="New budget: trials.")
+@click.option("--max-epochs", type=click.IntRange(min=1), help="New budget: epochs in all.")
+@click.option("--max-hours", type=float, help="New budget: hours by the clock.")
+@click.option("--max-gpu-hours", type=float, help="New budget: GPU-hours.")
+@_running
+@_clear_errors
+def extend(name: str, storage: str | None, as_json: bool, **options: Any) -> None:
+    """Add trials, epochs or budget to a sweep, then go on with it."""
+    import sweeps
+
+    place = storage or sweeps.STORAGE
+    _drive(
+        lambda view: sweeps.extend(name, storage=place, observe=view, **options),
+        as_json,
+        name,
+        place,
+    )
+
+
+@main.command()
+@click.argument("name")
+@click.option("--failed", is_flag=True, required=True, help="The trials that raised or died.")
+@_running
+@_clear_errors
+def retry(name: str, failed: bool, storage: str | None, address: str | None, as_json: bool) -> None:
+    """Run failed trials once more, from their last checkpoints."""
+    import sweeps
+
+    place = storage or sweeps.STORAGE
+    _drive(
+        lambda view: sweeps.retry(name, storage=place, address=address, observe=view),
+        as_json,
+        name,
+        place,
+    )
+
+
+@main.command()
+@click.argument("name")
+@_storage
+@_clear_errors
+def stop(name: str, storage: str | None) -> None:
+    """Have a running sweep write its checkpoints and end; `resume` goes on."""
+    import sweeps
+
+    place = storage or sweeps.STORAGE
+    if not sweeps.stop(name, storage=place):
+        click.echo(f"{name} is not running")
+        return
+    again = shlex.join(["sweeps", "resume", name, *_place(place)])
+    click.echo(f"{name} has stopped; all is kept. Go on with: {again}")
+
+
+@main.command()
+@click.argument("name")
+@_storage
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@_clear_errors
+def status(name: str, storage: str | None, as_json: bool) -> None:
+    """Say where a sweep stands, and what failed where and why."""
+    import sweeps
+    from sweeps.report.status import status
+
+    click.echo(status(sweeps.load(name, storage=storage or sweeps.STORAGE), as_json), nl=False)
+
+
+def _place(storage: str) -> list[str]:
+    from sweeps import STORAGE
+
+    return [] if storage == STORAGE else ["--storage", storage]
+
+
 def _drive(start: Callable[[Any], Any], as_json: bool, name: str, storage: str) -> None:
     """Run with the view that suits the output; then the table, or how to go on."""
-    from sweeps import STORAGE
     from sweeps.driver.views import view
 
-    place = [] if storage == STORAGE else ["--storage", storage]
     try:
         with view(as_json) as shown:
             sweep = start(shown)
-    except KeyboardInterrupt:
-        click.echo(f"\n{_interrupted(name, storage, place)}", err=True)
+    except (KeyboardInterrupt, SweepStopped) as end:
+        word = "Stopped" if isinstance(end, SweepStopped) else "Interrupted"
+        click.echo(f"\n{word}{_how_to_go_on(name, storage)}", err=True)
         sys.exit(INTERRUPTED)
     if not as_json:
         from sweeps.report.tables import show
@@ -124,19 +231,19 @@ def _drive(start: Callable[[Any], Any], as_json: bool, name: str, storage: str) 
     sys.exit(SOME_FAILED if failed else 0)  # a diverged trial is a finding, not a failure
 
 
-def _interrupted(name: str, storage: str, place: list[str]) -> str:
-    """What is kept, and how to go on."""
+def _how_to_go_on(name: str, storage: str) -> str:
+    """What is kept, and the command that goes on."""
     import sweeps
 
     try:
         finished = sweeps.load(name, storage=storage).state.finished
     except SweepError:  # before the first record
         finished = False
+    verb = "report" if finished else "resume"
+    again = shlex.join(["sweeps", verb, name, *_place(storage)])
     if finished:
-        again = shlex.join(["sweeps", "report", name, *place])
-        return f"Interrupted after the last trial; all is kept. The report: {again}"
-    again = shlex.join(["sweeps", "resume", name, *place])
-    return f"Interrupted; all finished epochs are kept. Go on with: {again}"
+        return f" after the last trial; all is kept. The report: {again}"
+    return f"; all finished epochs are kept. Go on with: {again}"
 
 
 @main.command()

@@ -7,14 +7,21 @@ SweepError                  everything that a user can mend; the command line pr
 ├── SweepExists             that name is taken by another spec (exit status 2)
 ├── SweepNotFound           no sweep of that name in the storage (exit status 2)
 ├── SweepBusy               another driver is running that sweep (exit status 2)
+├── SweepStopped            the sweep was stopped on request; it can go on (exit status 130)
 ├── JournalError            the journal is damaged beyond its last line (exit status 3)
 └── CheckpointError         a checkpoint cannot be read
 TrialDiverged               inside a trial: the loss stopped being a finite number
+TrialSilent                 inside a trial: it finished no update for too long
+TrialStopped                inside a trial: it was asked to stop, and its checkpoint is written
 """
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
+
+UNWRITABLE = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
+"""System errors that say that a place takes no more files."""
 
 
 class SweepError(Exception):
@@ -69,6 +76,12 @@ class SweepBusy(SweepError):
     """Another driver holds the sweep."""
 
 
+class SweepStopped(SweepError):
+    """Somebody asked for the sweep to stop; every trial's checkpoint is written."""
+
+    exit_status = 130
+
+
 class JournalError(SweepError):
     """The journal cannot be read; nothing was changed."""
 
@@ -83,3 +96,11 @@ class CheckpointError(SweepError):
 
 class TrialDiverged(ArithmeticError):
     """The training loss is not a finite number any more."""
+
+
+class TrialSilent(Exception):
+    """The training hangs, or its updates take longer than `resources.silent_minutes`."""
+
+
+class TrialStopped(Exception):
+    """The trial was asked to stop; it goes on from the checkpoint just written."""

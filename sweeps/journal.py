@@ -5,139 +5,52 @@
 `kind`:
 
     sweep     spec, identity, versions                    once, first
-    session   state: started | interrupted | finished     one driver process begins or ends
+    session   state, reason                               one driver process begins (started) or
+                                                          ends: finished, interrupted, stopped (on
+                                                          request), budget (used up) or refused
+                                                          (no network can be as asked)
     trial     trial, params, seed                         a proposal
-    attempt   trial, attempt, node, epoch                 handed to a worker; `epoch`: known so far
+    attempt   trial, attempt, epoch, alone                handed to a worker; `epoch`: known so far;
+                                                          alone: with the whole device
     result    trial, attempt, epoch, metrics, node,       an epoch, and what was decided on it:
               decision, rung                              continue, prune or finish; at which rung
     end       trial, status, epoch, value, reason, error  finished | pruned | failed | diverged
+    reopen    trial, status, value                        an ended trial goes on: what it had been
+    extend    changes                                     new values at dotted paths of the spec
 
 Each record is written whole and synced before the driver acts on it. A crash can leave only a torn
-last line, which the next driver cuts off; anything else that cannot be read is a `JournalError`.
+last line, which the next write or driver cuts off; anything else that cannot be read is a
+`JournalError`.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from sweeps.errors import JournalError, SweepNotFound
-from sweeps.spec import SweepSpec
+from sweeps.state import Record, State
 
-Record = dict[str, Any]
-Observer = Callable[[Record, "State"], None]
-"""Called with each new record and the state after it."""
 FILE = "journal.jsonl"
+LOCK = "driver.lock"
 
 
-@dataclass
-class Trial:
-    """What the journal says of one trial."""
-
-    number: int
-    params: dict[str, Any]
-    seed: int
-    proposed: float
-    attempts: list[Record] = field(default_factory=list)
-    results: list[Record] = field(default_factory=list)
-    end: Record | None = None
-
-    @property
-    def epoch(self) -> int:
-        """Last epoch with a result; 0 before the first."""
-        return self.results[-1]["epoch"] if self.results else 0
-
-    @property
-    def status(self) -> str:
-        """finished, pruned, failed, diverged; running when it has no end yet."""
-        return self.end["status"] if self.end else "running"
-
-    def values(self, metric: str) -> dict[int, float]:
-        """That metric by epoch, where it was reported as a finite number."""
-        found = ((r["epoch"], r["metrics"].get(metric)) for r in self.results)
-        return {epoch: value for epoch, value in found if value is not None}
-
-
-@dataclass
-class State:
-    """The sweep as folded from its journal; `apply` takes the next record."""
-
-    spec: SweepSpec | None = None
-    identity: str = ""
-    created: float = 0.0
-    versions: dict[str, str] = field(default_factory=dict)
-    trials: dict[int, Trial] = field(default_factory=dict)
-    sessions: list[Record] = field(default_factory=list)
-    records: int = 0
-    updated: float = 0.0
-
-    def apply(self, record: Record) -> None:
-        """Take one record into the state.
-
-        Raises:
-            JournalError: the record is out of order or of no known kind.
-        """
-        if not isinstance(record, dict) or not {"n", "kind", "time"} <= record.keys():
-            raise JournalError(f"record {self.records} of the journal is none: {record!r:.60}")
-        if record["n"] != self.records:
-            raise JournalError(f"record {record['n']} stands where {self.records} should")
-        self.records += 1
-        self.updated = record["time"]
-        match record["kind"]:
-            case "sweep":
-                self.spec = _spec(record["spec"])
-                self.identity = record["identity"]
-                self.versions = record["versions"]
-                self.created = record["time"]
-            case "session":
-                self.sessions.append(record)
-            case "trial":
-                number = record["trial"]
-                self.trials[number] = Trial(
-                    number, record["params"], record["seed"], record["time"]
-                )
-            case "attempt":
-                self.trials[record["trial"]].attempts.append(record)
-            case "result":
-                self.trials[record["trial"]].results.append(record)
-            case "end":
-                self.trials[record["trial"]].end = record
-            case kind:
-                raise JournalError(f"record {record['n']} is of unknown kind {kind!r}")
-
-    @property
-    def finished(self) -> bool:
-        """Whether the last driver went through to the end."""
-        return bool(self.sessions) and self.sessions[-1]["state"] == "finished"
-
-    def best(self) -> Trial | None:
-        """The trial with the best last value among those trained in full (else among all)."""
-        assert self.spec is not None
-        objective = self.spec.objective
-        sign = 1 if objective.mode == "max" else -1
-        full = [t for t in self.trials.values() if t.status == "finished"]
-        pool = full or [t for t in self.trials.values() if t.status in ("pruned", "running")]
-        pool = [t for t in pool if t.values(objective.metric)]
-        return max(
-            pool, key=lambda t: sign * list(t.values(objective.metric).values())[-1], default=None
-        )
-
-
-def _spec(tree: Any) -> SweepSpec:
+def held(folder: Path) -> bool:
+    """Whether a driver is running the sweep in `folder`: it locks `driver.lock` while it lives."""
     try:
-        return SweepSpec.model_validate(tree)
-    except ValidationError as error:
-        found = error.errors()[0]
-        place = ".".join(map(str, found["loc"]))
-        message = f"its spec was written by another version: {place}: {found['msg']}"
-        raise JournalError(message) from None
+        with (folder / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 class Journal:
@@ -151,24 +64,58 @@ class Journal:
         """
         self.state = State()
         self.path = folder / FILE
-        whole = 0
-        if self.path.exists():
-            for record, end in _parse(self.path.read_bytes()):
-                self.state.apply(record)
-                whole = end
-        self._file = self.path.open("ab")
-        self._file.truncate(whole)
+        self._file = self.path.open("ab", buffering=0)
+        self._size = self._records = 0
+        """Bytes and records of the file that `state` holds for sure."""
+        self._unsure = True
+        try:
+            self._mend()
+        except BaseException:
+            self._file.close()
+            raise
 
     def write(self, kind: str, **content: Any) -> Record:
-        """Append one record, sync it to the disk, apply it to `state`, and return it."""
+        """Append one record, sync it to the disk, apply it to `state`, and return it.
+
+        Raises:
+            JournalError: it could not be written; the records before it stand.
+        """
+        self._mend()
         record = {"n": self.state.records, "time": time.time(), "kind": kind, **content}
-        line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
-        self._file.write(line.encode())
-        self._file.flush()
-        os.fdatasync(self._file.fileno())
+        line = (json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n").encode()
+        self._unsure = True
+        try:
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._file.fileno())
+        except OSError as error:
+            remedy = "What stands in it is whole: make room, then resume"
+            message = f"{self.path} cannot be written: {error.strerror}. {remedy}"
+            raise JournalError(message) from error
         record = json.loads(line)
         self.state.apply(record)
+        self._size, self._records = self._size + len(line), self.state.records
+        self._unsure = False
         return record
+
+    def _mend(self) -> None:
+        """After an open, a failed write or an interrupt inside one: take what the file holds.
+
+        Whole records that `state` lacks are applied, a torn last line is cut off.
+        """
+        if not self._unsure:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._size)
+            content = file.read()
+        whole = 0
+        for index, (record, end) in enumerate(_parse(content), self._records):
+            if index >= self.state.records:
+                self.state.apply(record)
+            whole = end
+        self._size, self._records = self._size + whole, self.state.records
+        self._file.truncate(self._size)
+        self._unsure = False
 
     def __enter__(self) -> Journal:
         return self

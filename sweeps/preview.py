@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.spec import Dimension, SweepSpec, rungs, trial_count
+from sweeps.spec import Dimension, Scalar, SweepSpec, rungs, trial_count
 
 
 def preview(spec: SweepSpec) -> str:
@@ -15,6 +15,7 @@ def preview(spec: SweepSpec) -> str:
         f"objective  {spec.objective.mode} {spec.objective.metric}",
         "space",
         *(f"  {path:<{width}}  {axis(d)}" for path, d in spec.space.items()),
+        *(f"    {name}: {_settings(arm)}" for name, arm in spec.arms.items()),
         f"search     {spec.search.sampler}, {trials} trials, seed {spec.search.seed}",
     ]
     if steps:
@@ -29,6 +30,11 @@ def preview(spec: SweepSpec) -> str:
         least = trials * epochs
     lines.append(f"epochs     at most {trials * epochs}, at least {least}")
     return "\n".join(lines)
+
+
+def _settings(arm: dict[str, Scalar]) -> str:
+    """What an arm sets, after its paths."""
+    return ", ".join(f"{path} {value}" for path, value in arm.items()) or "as it stands"
 
 
 def axis(dimension: Dimension) -> str:

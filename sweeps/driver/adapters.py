@@ -8,14 +8,18 @@ assignments, and never more of them than there are places to run them.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ray.exceptions import OutOfMemoryError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweeps.driver.conductor import Conductor
+from sweeps.driver.ending import Ending
+from sweeps.errors import TrialStopped
 
 REPORT = "report"
 """Key of a worker's result under which our own content stands, as JSON."""
@@ -35,14 +39,16 @@ class _Unsaved:
 class Assignments(_Unsaved, Searcher):
     """Hands the conductor's assignments to Tune, at most `places` at a time."""
 
-    def __init__(self, conductor: Conductor, places: int):
+    def __init__(self, conductor: Conductor, places: int, poll: Callable[[], None]):
         super().__init__()
         self._conductor = conductor
         self._places = places
+        self._poll = poll
 
     def suggest(self, trial_id: str) -> Any:
         """The next assignment as Tune's config; None while all places are taken."""
-        if self._conductor.live >= self._places:
+        self._poll()
+        if len(self._conductor.live) >= self._places:
             return None
         if assignment := self._conductor.next():
             return vars(assignment).copy()
@@ -55,14 +61,28 @@ class Assignments(_Unsaved, Searcher):
 class Decisions(_Unsaved, FIFOScheduler):
     """Tells the conductor each result and loss, and gives Tune its decision."""
 
-    def __init__(self, conductor: Conductor):
+    def __init__(self, conductor: Conductor, ending: Ending):
         super().__init__()
         self._conductor = conductor
+        self._ending = ending
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict) -> str:
         """Take in one epoch, or the failure that a worker caught."""
         number = trial.config["trial"]
         report = json.loads(result[REPORT])
+        self._ending.poll(at_once="stopped" in report)
+        if "unwritable" in report:
+            self._ending.unwritable(report["unwritable"])
+        if "refused" in report:
+            self._conductor.refuse(report["refused"])
+        if self._conductor.refusal:
+            return TrialScheduler.STOP
+        if "stopped" in report or "unwritable" in report:
+            self._conductor.stopped(number)
+            return TrialScheduler.STOP
+        if "memory" in report:
+            self._conductor.out_of_memory(number, report["memory"])
+            return TrialScheduler.STOP
         if failure := report.get("failure"):
             self._conductor.failed(number, failure["error"], failure["status"])
             return TrialScheduler.STOP
@@ -71,10 +91,21 @@ class Decisions(_Unsaved, FIFOScheduler):
         )
         return TrialScheduler.STOP if over else TrialScheduler.CONTINUE
 
+    def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
+        """The pending trial with the lowest number; the stock one looks through all ended ones."""
+        pending = (t for t in tune_controller.get_live_trials() if t.status == TuneTrial.PENDING)
+        return min(pending, key=lambda t: t.config["trial"], default=None)
+
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """A worker died under a trial."""
+        """A worker died under a trial, or gave it back because its machine is about to go."""
+        number = trial.config["trial"]
         error = trial.get_pickled_error() or trial.get_error()
         text = str(error).strip().splitlines()
-        message = text[0] if text else "the worker died"
         kind = type(error).__name__
-        self._conductor.lost(trial.config["trial"], {"type": kind, "message": message})
+        content = {"type": kind, "message": text[0] if text else "the worker died"}
+        if TrialStopped.__name__ in kind:
+            self._conductor.stopped(number, again=True)
+        elif kind == OutOfMemoryError.__name__:  # Ray ended the worker to save the machine
+            self._conductor.out_of_memory(number, content)
+        else:
+            self._conductor.lost(number, content)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from sweeps.errors import PreflightError
 from sweeps.spec import ResourcesSpec
 
 LOOPBACK = "127.0.0.1"
+_PATIENCE_S = 10.0
 CHDIR = "RAY_CHDIR_TO_TRIAL_DIR"
 ENVIRONMENT = {
     # tensors of 32 MiB and more are otherwise mapped and page-faulted anew at each use
@@ -22,6 +25,7 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     # idle workers import these while Ray is still starting
     "RAY_preload_python_modules": "torch,ray.tune,sweeps.trial.session",
+    "RAY_enable_worker_prestart": "1",  # at once, not when the driver has joined
     CHDIR: "0",
     "PL_DISABLE_FORK": "1",
     "RAY_worker_niceness": "0",  # at the default of 15, any other process starves training
@@ -68,6 +72,8 @@ def terminated_as_interrupted() -> Iterator[None]:
 def connected(address: str | None) -> Iterator[None]:
     """A Ray of our own on this machine, or the cluster at `address`; shut down or left at the end.
 
+    Without an address, that of the environment variable RAY_ADDRESS counts.
+
     A Ray that this process has joined already is used and left alone.
 
     Raises:
@@ -80,15 +86,18 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    address = address or os.environ.get("RAY_ADDRESS")
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     try:
         if address:
+            _answers(address)
             ray.init(address=address, runtime_env={"env_vars": ENVIRONMENT}, **options)
         else:
-            with _listening_on_loopback():
-                ray.init(include_dashboard=False, _node_ip_address=LOOPBACK, **options)
+            with _one_machine():
+                # "local": else Ray joins, or waits minutes for, what `ray start` left here last
+                ray.init("local", include_dashboard=False, _node_ip_address=LOOPBACK, **options)
             _use_the_workers_that_wait()
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:
         raise PreflightError(f"no Ray cluster answers at {address}: {error}") from None
     try:
         with terminated_as_interrupted():  # again: Ray's own handler would abort the process
@@ -97,17 +106,42 @@ def connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-@contextmanager
-def _listening_on_loopback() -> Iterator[None]:
-    """Keep Ray from turning 127.0.0.1 into the machine's address and listening on all of them."""
-    from ray._private import services
+def _answers(address: str) -> None:
+    """Ray itself tries an address that nobody listens at for minutes, without a word.
 
-    resolve = services.resolve_ip_for_localhost
-    services.resolve_ip_for_localhost = lambda host: host
+    Raises:
+        PreflightError: it is no HOST:PORT, or nothing listens there.
+    """
+    if address == "auto" or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise PreflightError(f"a Ray address is HOST:PORT or ray://HOST:PORT (found {address!r})")
     try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError) as error:
+        raise PreflightError(f"no Ray cluster answers at {address}: {error}") from None
+
+
+@contextmanager
+def _one_machine() -> Iterator[None]:
+    """Start a Ray that listens on loopback alone, with neither autoscaler nor dashboard head.
+
+    Ray would turn 127.0.0.1 into the machine's address and listen on all of them. The other two
+    have nothing to do here, and cost 1 s of the start and 1 s of the end.
+    """
+    from ray._private import node, services
+
+    with (
+        patch.object(services, "resolve_ip_for_localhost", lambda host: host),
+        patch.object(node.Node, "start_monitor", lambda self: None),
+        patch.object(node.Node, "start_api_server", _no_dashboard),
+    ):
         yield
-    finally:
-        services.resolve_ip_for_localhost = resolve
+
+
+def _no_dashboard(node: Any, **options: Any) -> None:
+    node._webui_url = None
 
 
 def _use_the_workers_that_wait() -> None:

@@ -12,10 +12,12 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
+from sweeps.driver import budget
 from sweeps.driver.stopping import Stopping
-from sweeps.journal import Journal, Observer, Trial
+from sweeps.journal import Journal
 from sweeps.search.search import Search
 from sweeps.spec import rungs
+from sweeps.state import Observer, Trial
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Assignment:
     seed: int
     known_epoch: int
     """Last epoch in the journal: the worker reports those after it."""
+    alone: bool = False
+    """After running out of memory: with the whole device, or on a CPU beside no other trial."""
 
 
 class Conductor:
@@ -48,39 +52,57 @@ class Conductor:
         self._search = Search(state.spec)
         self._stopping = Stopping(state.spec)
         self._rungs = set(rungs(state.spec))
+        self.refusal = ""
+        self.stopping = ""
+        """Why nothing more is handed out: interrupted, stopped or budget."""
         self._live: set[int] = set()
         self._losses: Counter[int] = Counter()
         self._finish_decided()
         self._search.restore(state.trials)
         self._replay_rungs()
         self._waiting = deque(n for n, trial in sorted(state.trials.items()) if not trial.end)
+        self._too_large: deque[int] = deque()
 
     @property
-    def live(self) -> int:
+    def live(self) -> set[int]:
         """Trials handed out and not ended."""
-        return len(self._live)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether nothing is left to hand out, unless a live trial is lost."""
-        return not self._waiting and len(self.state.trials) >= self._search.total
+        return self._live
 
     def next(self) -> Assignment | None:
-        """The next attempt to start: first what an earlier driver or a lost worker left open."""
-        if self._waiting:
-            number = self._waiting.popleft()
-        elif not self.exhausted:
-            number = self._propose()
-        else:
+        """The next attempt to start, None if there is none now.
+
+        First what an earlier driver or a lost worker left open, then new proposals, last what ran
+        out of memory.
+        """
+        if self.refusal or self.stopping or self._one_alone():
             return None
+        if not budget.may_train(self.state, len(self._live)):
+            return None
+        if self._waiting:
+            return self._hand_out(self._waiting.popleft())
+        if len(self.state.trials) < self._search.total:
+            return self._hand_out(self._propose())
+        if self._too_large and not (self._live and self._on_cpu):
+            return self._hand_out(self._too_large.popleft(), alone=True)
+        return None
+
+    @property
+    def _on_cpu(self) -> bool:
+        return not self.spec.resources.gpus_per_trial
+
+    def _one_alone(self) -> bool:
+        trials = (self.state.trials[number] for number in self._live)
+        return self._on_cpu and any(trial.attempts[-1].get("alone") for trial in trials)
+
+    def _hand_out(self, number: int, alone: bool = False) -> Assignment:
         trial = self.state.trials[number]
         self._live.add(number)
         attempt = len(trial.attempts) + 1
-        self._write("attempt", trial=number, attempt=attempt, epoch=trial.epoch)
-        return Assignment(number, attempt, trial.params, trial.seed, trial.epoch)
+        self._write("attempt", trial=number, attempt=attempt, epoch=trial.epoch, alone=alone)
+        return Assignment(number, attempt, trial.params, trial.seed, trial.epoch, alone)
 
     def result(self, number: int, epoch: int, metrics: dict[str, float], node: str = "") -> bool:
-        """An epoch of a live trial; True when the trial is over."""
+        """An epoch of a live trial; True when it is not to go on."""
         trial = self.state.trials[number]
         if trial.end or epoch <= trial.epoch:
             return bool(trial.end)  # retrained from a checkpoint older than the journal
@@ -100,14 +122,40 @@ class Conductor:
             rung=epoch if epoch in self._rungs else None,
             node=node,
         )
-        if decision == "continue":
-            return False
-        self._end(number, *_outcome(trial))
-        return True
+        self._losses[number] = 0
+        if decision != "continue":
+            self._end(number, *_outcome(trial))
+            return True
+        written = self.spec.training.checkpoint_every == 1
+        if (self.stopping and written) or not budget.may_train(self.state, len(self._live) - 1):
+            self._live.discard(number)  # it stays open: resume, or a larger budget, goes on
+            return True
+        return False
+
+    def stopped(self, number: int, again: bool = False) -> None:
+        """A live trial stopped at a checkpoint; `again` hands it out anew, elsewhere."""
+        self._live.discard(number)
+        if again and not self.state.trials[number].end:
+            self._waiting.appendleft(number)
+
+    def out_of_memory(self, number: int, error: dict[str, str]) -> None:
+        """A live trial did not fit: try it once more, alone and last."""
+        if self.state.trials[number].end:
+            return
+        if any(attempt.get("alone") for attempt in self.state.trials[number].attempts):
+            self.failed(number, error)
+            return
+        self._live.discard(number)
+        self._too_large.append(number)
 
     def failed(self, number: int, error: dict[str, str], status: str = "failed") -> None:
         """A live trial raised (`failed`) or its numbers stopped being finite (`diverged`)."""
         self._end(number, status, error["message"], error)
+
+    def refuse(self, reason: str) -> None:
+        """The first trial's worker found that the sweep cannot be: hand out nothing more."""
+        self.refusal = reason
+        self._live.clear()
 
     def _without_objective(self, number: int, epoch: int, metrics: dict[str, float]) -> None:
         name = self.spec.objective.metric
@@ -130,9 +178,14 @@ class Conductor:
             message = f"its worker died {self._losses[number]} times; last: {error['message']}"
             self._end(number, "failed", message, {**error, "message": message})
 
-    def session(self, state: str) -> None:
-        """Note that this driver started, was interrupted, or finished."""
-        self._write("session", state=state)
+    def session(self, state: str, reason: str = "") -> None:
+        """Note that this driver began or how it ends; see sweeps/journal.py for the states."""
+        self._write("session", state=state, **({"reason": reason} if reason else {}))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial has ended and none is left to propose."""
+        return self.state.ended == len(self.state.trials) >= self._search.total
 
     def _propose(self) -> int:
         number = len(self.state.trials)
@@ -167,9 +220,16 @@ class Conductor:
     def _finish_decided(self) -> None:
         """Write the end of trials whose last result decided it just before a driver died."""
         for trial in self.state.trials.values():
-            decided = trial.results and trial.results[-1]["decision"] != "continue"
-            if decided and not trial.end:
+            if not trial.end and self._is_decided(trial):
                 self._write_end(trial.number, *_outcome(trial))
+
+    def _is_decided(self, trial: Trial) -> bool:
+        """Whether the last result ended it; a "finish" counts no more once epochs were added."""
+        if not trial.results:
+            return False
+        decision = trial.results[-1]["decision"]
+        all_done = trial.epoch >= self.spec.training.epochs
+        return decision == "prune" or (decision == "finish" and all_done)
 
     def _replay_rungs(self) -> None:
         for trial in self.state.trials.values():

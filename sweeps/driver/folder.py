@@ -3,6 +3,7 @@
 STORAGE/NAME/journal.jsonl     the journal, written by the driver
 STORAGE/NAME/driver.lock       held by the driver while it lives
 STORAGE/NAME/trials/00007/     checkpoints of trial 7, written by its worker
+STORAGE/NAME/stop              asks the driver and its workers to stop (sweeps/trial/stop.py)
 STORAGE/NAME/report/           tables and figures, made anew by each report
 STORAGE/NAME/logs/             what the tracker said
 """
@@ -13,14 +14,20 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from sweeps.errors import PreflightError, SweepBusy, SweepExists, SweepNotFound
-from sweeps.journal import FILE, Journal, read
+from sweeps.journal import FILE, LOCK, Journal, read
 from sweeps.spec import SweepSpec
+from sweeps.trial import stop
+
+_LOOKS = 5
 
 
 def folder_of(name: str, storage: str) -> Path:
@@ -44,29 +51,45 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
     """
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
-        lock = (folder / "driver.lock").open("a")
+        lock = (folder / LOCK).open("a")
     except OSError as error:
         remedy = "Choose another with --storage or `storage:`"
         raise PreflightError(
             f"storage {folder} cannot be written: {error.strerror}. {remedy}"
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SweepBusy(f"{folder.name} is being run by another driver ({folder})") from None
-        if not _has_trials(folder):
-            (folder / FILE).unlink(missing_ok=True)  # an earlier start was refused: begin anew
+        _take(lock, folder)
+        if _holds_nothing(folder, spec):  # begin anew
+            (folder / FILE).unlink(missing_ok=True)
+            shutil.rmtree(folder / "trials", ignore_errors=True)
+        stop.withdraw(folder)
         with Journal(folder) as journal:
             _claim(journal, spec, folder)
             yield journal
 
 
-def _has_trials(folder: Path) -> bool:
+def _take(lock: IO[str], folder: Path) -> None:
+    """Lock for this process; somebody who only looks holds it for a moment."""
+    for left in reversed(range(_LOOKS)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError:
+            if not left:
+                text = f"{folder.name} is being run by another driver ({folder})"
+                raise SweepBusy(text) from None
+            time.sleep(0.1)
+
+
+def _holds_nothing(folder: Path, spec: SweepSpec) -> bool:
+    """Whether the folder holds no more than a start that was refused, or of another spec."""
     try:
-        return bool(read(folder).trials)
+        state = read(folder)
     except SweepNotFound:
-        return False
+        return True
+    refused = bool(state.sessions) and state.sessions[-1]["state"] == "refused"
+    other = not state.trials and spec.identity() != state.identity
+    return not state.epochs and (refused or other)
 
 
 def _claim(journal: Journal, spec: SweepSpec, folder: Path) -> None:
@@ -79,7 +102,7 @@ def _claim(journal: Journal, spec: SweepSpec, folder: Path) -> None:
             identity=spec.identity(),
             versions=versions(),
         )
-    elif state.identity != spec.identity():
+    elif spec.identity() not in (state.identity, state.spec.identity()):  # begun with, extended to
         changes = "; ".join(_differences(state.spec.model_dump(), spec.model_dump()))
         raise SweepExists(
             f"the name {spec.name} is taken by a sweep with another spec ({changes}). "

@@ -7,7 +7,9 @@ lives on; only what kills the process is an error to Tune.
 
 from __future__ import annotations
 
+import gc
 import json
+import socket
 import sys
 import traceback
 from collections.abc import Generator
@@ -19,8 +21,10 @@ from ray.air.constants import TRAINING_ITERATION
 
 from sweeps.driver.adapters import REPORT
 from sweeps.driver.folder import trial_folder
-from sweeps.errors import TrialDiverged
+from sweeps.errors import UNWRITABLE, PreflightError, TrialDiverged, TrialStopped
 from sweeps.spec import SweepSpec
+from sweeps.trial.stop import Stop
+from sweeps.trial.watchdog import Watchdog
 
 
 class TrialActor(tune.Trainable):
@@ -32,7 +36,9 @@ class TrialActor(tune.Trainable):
         """Keep what all trials share, then start on the first; `path` holds the user's modules."""
         if path not in sys.path:
             sys.path.insert(0, path)
-        self._shared = (SweepSpec.model_validate(spec), data)
+        self._spec, self._data = SweepSpec.model_validate(spec), data
+        self._stop = Stop(Path(config["folder"]))
+        self._watchdog = Watchdog(self._spec.resources.silent_minutes)
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -42,40 +48,103 @@ class TrialActor(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch, or say why not."""
+        """Train one epoch, or say why not.
+
+        Raises:
+            TrialStopped: this machine is about to go; Tune gives the process up.
+        """
+        epoch = 0
         try:
-            epoch, metrics = next(self._epochs)
+            with self._stop, self._watchdog:
+                epoch, metrics = next(self._epochs)
+            report = {"epoch": epoch, "metrics": metrics}
+        except PreflightError as error:
+            report = {"refused": str(error)}
+        except TrialStopped as error:
+            if self._stop.terminated:
+                raise
+            report = {"stopped": str(error)}
         except Exception as error:
-            return {REPORT: json.dumps({"failure": failure(error)})}
-        return {TRAINING_ITERATION: epoch, REPORT: json.dumps({"epoch": epoch, "metrics": metrics})}
+            if "CUDA error" in str(error):
+                raise  # the process can do nothing on its device any more
+            if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                report = {"unwritable": str(error)}
+            else:
+                report = self._failed(error)
+        return {TRAINING_ITERATION: epoch, REPORT: json.dumps(report)}
 
     def cleanup(self) -> None:
         """Close the running trial's generator."""
         self._epochs.close()
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._epochs = _epochs(*self._shared, config)
+        self._epochs = self._train(config)
 
+    def _failed(self, error: Exception) -> dict[str, Any]:
+        content = failure(error) | {"device": _device(self._spec)}
+        if not _is_memory(error):
+            status = "diverged" if isinstance(error, TrialDiverged) else "failed"
+            return {"failure": {"status": status, "error": content}}
+        self._epochs.close()
+        _free_memory()
+        return {"memory": content}
 
-def _epochs(
-    spec: SweepSpec, data: Any, config: dict[str, Any]
-) -> Generator[tuple[int, dict], None, None]:
-    """The epochs of one assignment; imports and set-up errors come with the first."""
-    import torch
+    def _train(self, config: dict[str, Any]) -> Generator[tuple[int, dict], None, None]:
+        """The epochs of one assignment; imports and set-up errors come with the first.
 
-    from sweeps.trial.session import train
+        The sweep's first start tries the networks of the whole space before it.
+        """
+        from sweeps.trial.rehearse import rehearse
+        from sweeps.trial.session import train
 
-    trial = spec.trial(config["params"], config["seed"])
-    device = "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
-    folder = trial_folder(Path(config["folder"]), config["trial"])
-    for result in train(trial, data, folder, device=device, known_epoch=config["known_epoch"]):
-        yield result.epoch, result.metrics
-    raise RuntimeError(f"the training loop ended before epoch {trial.training.epochs}")
+        spec, data = self._spec, self._data
+        if config["trial"] == 0 and not config["known_epoch"]:
+            rehearse(spec, data)
+        trial = spec.trial(config["params"], config["seed"])
+        folder = trial_folder(Path(config["folder"]), config["trial"])
+        results = train(
+            trial,
+            data,
+            folder,
+            device=_device(spec),
+            known_epoch=config["known_epoch"],
+            stop=self._stop,
+            beat=self._watchdog.beat,
+        )
+        for result in results:
+            yield result.epoch, result.metrics
+        raise RuntimeError(f"the training loop ended before epoch {trial.training.epochs}")
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """What the journal keeps of an exception inside a trial."""
-    status = "diverged" if isinstance(error, TrialDiverged) else "failed"
+    """What the journal keeps of an exception inside a trial, and where it was."""
     trace = "".join(traceback.format_exception(error))
-    content = {"type": type(error).__name__, "message": str(error), "traceback": trace}
-    return {"status": status, "error": content}
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": trace,
+        "node": socket.gethostname(),
+    }
+
+
+def _device(spec: SweepSpec) -> str:
+    import torch
+
+    return "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
+
+
+def _is_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _free_memory() -> None:
+    """Give back what a trial that did not fit left behind."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

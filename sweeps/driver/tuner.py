@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import traceback
@@ -11,14 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sweeps.checks import values_of
 from sweeps.driver import cluster
 from sweeps.driver.folder import opened
-from sweeps.errors import PreflightError, SweepError
-from sweeps.journal import Journal, Observer
+from sweeps.errors import UNWRITABLE, PreflightError, SweepError, SweepStopped
+from sweeps.journal import Journal
 from sweeps.spec import SweepSpec
+from sweeps.state import Observer
 from sweeps.track import launcher
 from sweeps.track.store import store_uri
+from sweeps.values import values_of
 
 AtEnd = Callable[[Path], Callable[[], Any]]
 DELIVERY_S = 60.0
@@ -49,6 +51,7 @@ def execute(
 
     Raises:
         SweepError: bad surroundings; nothing was started.
+        SweepStopped: somebody asked for it; `execute` goes on from there.
         KeyboardInterrupt: as it came; the journal says "interrupted" and `execute` goes on from it.
     """
     with opened(spec, folder) as journal:
@@ -80,15 +83,33 @@ def _drive(
         with cluster.connected(address):
             places = cluster.places(state.spec.resources)
             conductor = modules.result().Conductor(journal, observe)
-            conductor.session("started")
             try:
-                _fit(conductor, data, folder, places)
+                conductor.session("started")
+                ending = _fit(conductor, data, folder, places)
             except BaseException:
                 conductor.session("interrupted")
                 raise
-            conductor.session("finished")
+            _conclude(conductor, ending, folder)
             wait = at_end(folder)
     wait()
+
+
+def _conclude(conductor: Any, ending: Any, folder: Path) -> None:
+    """Write how the session ended; raise unless it was the sweep's own end or its budget's."""
+    if conductor.refusal:
+        conductor.session("refused", conductor.refusal)
+        raise PreflightError(conductor.refusal)
+    if conductor.complete:
+        conductor.session("finished")
+        return
+    state = conductor.stopping or "budget"
+    conductor.session(state, ending.reason or "budget.max_epochs is used up")
+    if ending.failure:
+        raise PreflightError(f"{ending.failure}. Make room there, then resume {folder.name}")
+    if state == "interrupted":
+        raise KeyboardInterrupt
+    if state == "stopped":
+        raise SweepStopped(f"{folder.name} was stopped {ending.reason}")
 
 
 def _import() -> ModuleType:
@@ -100,7 +121,7 @@ def _import() -> ModuleType:
 
 def _load(spec: SweepSpec) -> Any:
     """The images, read while Ray starts."""
-    from sweeps.trial.datasets import load
+    from sweeps.trial.datasets import load, training_images
 
     try:
         data = load(spec.data)
@@ -110,8 +131,7 @@ def _load(spec: SweepSpec) -> Any:
         trace = "".join(traceback.format_exception(error))
         reason = f"{type(error).__name__}: {error}"
         raise PreflightError(f"data.name: {spec.data.name} raised {reason}\n{trace}") from error
-    images = len(data.train_labels)
-    images -= round(images * spec.data.validation)
+    images = training_images(spec.data, data)
     largest = max(values_of(spec, "training.batch_size"))
     if images < largest:
         raise PreflightError(
@@ -121,10 +141,12 @@ def _load(spec: SweepSpec) -> Any:
     return data
 
 
-def _fit(conductor: Any, data: Future, folder: Path, places: int) -> None:
+def _fit(conductor: Any, data: Future, folder: Path, places: int) -> Any:
+    """Let Tune run until nothing is left to hand out; gives the reason if it was before the end."""
     from ray import tune
 
     from sweeps.driver.adapters import Assignments, Decisions
+    from sweeps.driver.ending import Ending
     from sweeps.driver.trainable import TrialActor
 
     resources = conductor.spec.resources
@@ -136,25 +158,37 @@ def _fit(conductor: Any, data: Future, folder: Path, places: int) -> None:
         data=data.result(),
         path=str(Path.cwd()),
     )
-    requests = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
-    tuner = tune.Tuner(
-        tune.with_resources(actor, requests),
-        param_space={"folder": str(folder)},
-        tune_config=tune.TuneConfig(
-            search_alg=Assignments(conductor, places),
-            scheduler=Decisions(conductor),
-            num_samples=-1,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(scratch),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=0),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        ),
-    )
+    ending = Ending(conductor, folder)
+
+    def place(gpus: float) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([{"CPU": resources.cpus_per_trial, "GPU": gpus}])
+
+    usual, whole = place(resources.gpus_per_trial), place(math.ceil(resources.gpus_per_trial))
+
     try:
-        tuner.fit()
+        tuner = tune.Tuner(
+            tune.with_resources(actor, lambda config: whole if config["alone"] else usual),
+            param_space={"folder": str(folder)},
+            tune_config=tune.TuneConfig(
+                search_alg=Assignments(conductor, places, ending.poll),
+                scheduler=Decisions(conductor, ending),
+                num_samples=-1,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(scratch),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        with ending:
+            tuner.fit()
+        return ending
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise PreflightError(f"{folder} cannot be written: {error}. Make room there") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

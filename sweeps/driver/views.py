@@ -11,13 +11,15 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from sweeps.journal import Record, State, Trial
 from sweeps.spec import rungs, trial_count
+from sweeps.state import Record, State, Trial
 from sweeps.text import short_names
+
+_PLANNED = 10
 
 
 class PlainView:
-    """One line for each trial that ends."""
+    """What is left of a sweep that goes on, then one line for each trial that ends."""
 
     def __init__(self, out: TextIO | None = None):
         self.out = out or sys.stdout
@@ -37,6 +39,8 @@ class PlainView:
         """Print what the record says, if it is news to a reader."""
         if record["kind"] == "end":
             self._print(trial_line(state.trials[record["trial"]], state))
+        elif goes_on(record, state):
+            self._print(plan(state))
 
     def _print(self, line: str) -> None:
         print(line, file=self.out, flush=True)
@@ -79,6 +83,8 @@ class LiveView(PlainView):
         if self._state is None:
             self._ended_before = _ended(state)
         self._state = state
+        if goes_on(record, state):
+            self._live.console.print(plan(state), highlight=False)
 
     def _render(self) -> Any:
         from rich.console import Group
@@ -105,6 +111,28 @@ def view(as_json: bool = False, out: TextIO | None = None) -> PlainView:
     if as_json:
         return JsonView(stream)
     return LiveView(stream) if stream.isatty() else PlainView(stream)
+
+
+def goes_on(record: Record, state: State) -> bool:
+    """Whether the record begins a session of a sweep that had begun before."""
+    began = (record["kind"], record.get("state")) == ("session", "started")
+    return began and bool(state.trials)
+
+
+def plan(state: State) -> str:
+    """What going on means: which trials go on and from where, how many are to come."""
+    assert state.spec is not None
+    total = trial_count(state.spec)
+    left = [t for t in state.trials.values() if not t.end]
+    lines = [f"{state.spec.name}: {_ended(state)} of {total} trials have ended"]
+    for trial in left[:_PLANNED]:
+        seen = f"after epoch {trial.epoch}" if trial.epoch else "from its start"
+        lines.append(f"  trial {trial.number} goes on {seen}, attempt {len(trial.attempts) + 1}")
+    if len(left) > _PLANNED:
+        lines.append(f"  and {len(left) - _PLANNED} more")
+    if total > len(state.trials):
+        lines.append(f"  {total - len(state.trials)} are still to be proposed")
+    return "\n".join(lines)
 
 
 def trial_line(trial: Trial, state: State) -> str:
@@ -176,7 +204,7 @@ def _number(value: Any) -> str:
 
 
 def _ended(state: State) -> int:
-    return sum(trial.end is not None for trial in state.trials.values())
+    return state.ended
 
 
 def _reached(state: State, epoch: int) -> int:

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sweeps.journal import Trial
 from sweeps.report.canvas import (
     BLACK,
     BLUE,
@@ -23,6 +22,7 @@ from sweeps.report.canvas import (
 from sweeps.report.maps import SIZE, STRENGTH, ghost_map, isolation
 from sweeps.report.results import Sweep
 from sweeps.spec import rungs
+from sweeps.state import Trial
 
 _DPI = 130
 

@@ -13,7 +13,6 @@ from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sweeps.journal import Trial
 from sweeps.report.canvas import (
     BLACK,
     BLUE,
@@ -31,6 +30,7 @@ from sweeps.report.canvas import (
 )
 from sweeps.report.results import Sweep
 from sweeps.spec import Dimension
+from sweeps.state import Trial
 
 SIZE, STRENGTH = "model.noise.ghost_size", "model.noise.strength"
 _RIDGES = (1, 4, 16, 64, 256, 1024)

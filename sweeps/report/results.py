@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from sweeps import journal
 from sweeps.errors import CheckpointError
-from sweeps.journal import Trial
 from sweeps.spec import NoiseSpec, SweepSpec
+from sweeps.state import Trial
 from sweeps.text import short_names
 
 if TYPE_CHECKING:

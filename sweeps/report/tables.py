@@ -13,9 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.journal import Trial
 from sweeps.report.results import Sweep, effective_size
 from sweeps.spec import trial_count
+from sweeps.state import Trial
 
 _SHOWN = 10
 _WIDTH = 80
@@ -27,7 +27,10 @@ _ROOM = 37
 def show(sweep: Sweep, console: Console | None = None) -> None:
     """Print the summary, and where the report is if it was written."""
     console = console or Console(highlight=False)
-    console.print(summary(sweep) if console.is_terminal else Text(as_text(sweep)), soft_wrap=False)
+    if console.is_terminal:
+        console.print(summary(sweep))
+    else:
+        console.print(Text(as_text(sweep)), soft_wrap=True)  # a pipe has no width to fold at
     report = sweep.folder / "report"
     if report.is_dir():
         console.print(Text(f"Report: {report}"), soft_wrap=True)
@@ -92,10 +95,11 @@ def _head(sweep: Sweep) -> RenderableType:
 
 
 def _session(sweep: Sweep) -> str:
-    sessions = sweep.state.sessions
     if sweep.state.finished:
         return "finished"
-    return "interrupted" if sessions and sessions[-1]["state"] == "interrupted" else "not finished"
+    last = sweep.state.sessions[-1] if sweep.state.sessions else {}
+    known = {"interrupted": "interrupted", "stopped": "stopped", "budget": last.get("reason")}
+    return known.get(last.get("state", "")) or "not finished"
 
 
 def _objective(sweep: Sweep) -> str:
@@ -129,8 +133,13 @@ def _top(sweep: Sweep) -> RenderableType:
 
 def _failures(sweep: Sweep) -> list[str]:
     bad = [t for t in sweep.state.trials.values() if t.status in ("failed", "diverged")]
-    lines = [f"trial {t.number} {t.status}: {_reason(t)}" for t in bad[:3]]
+    lines = [f"trial {t.number} {t.status}{_where(t)}: {_reason(t)}" for t in bad[:3]]
     return lines + ([f"and {len(bad) - 3} more like these"] if len(bad) > 3 else [])
+
+
+def _where(trial: Trial) -> str:
+    error = (trial.end or {}).get("error") or {}
+    return f" on {error['node']}" if error.get("node") else ""
 
 
 def _reason(trial: Trial) -> str:
@@ -143,10 +152,12 @@ def _caution(sweep: Sweep) -> str:
     for trial in sweep.state.trials.values():
         seeds.setdefault(repr(sorted(trial.params.items())), set()).add(trial.seed)
     most = max(map(len, seeds.values()))
+    n = f"n = {'1' if most == 1 else f'1 to {most}'} seed{'s' if most > 1 else ''} a configuration"
+    best = f"the best of {len(sweep.state.trials)} looks better than it is."
     text = (
-        f"These are validation figures of a search, n = {'1' if most == 1 else f'1 to {most}'} "
-        f"seed{'s' if most > 1 else ''} a configuration: the best of {len(sweep.state.trials)} "
-        "looks better than it is. Test data was not touched."
+        f"These are test figures of a study without selection, {n}: {best}"
+        if sweep.spec.data.evaluate == "test"
+        else f"These are validation figures of a search, {n}: {best} Test data was not touched."
     )
     if any(sweep.noise(t) for t in sweep.ranked()[:_SHOWN]):
         text += (

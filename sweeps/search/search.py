@@ -20,9 +20,9 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.journal import Trial
 from sweeps.search.space import distributions, grid
 from sweeps.spec import Scalar, SweepSpec, trial_count
+from sweeps.state import Trial
 
 Point = dict[str, Scalar]
 

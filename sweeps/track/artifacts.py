@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sweeps.journal import Trial
 from sweeps.spec import ObjectiveSpec
+from sweeps.state import Trial
 
 _CHECKPOINT = re.compile(r"epoch-(\d+)\.pt")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlflow.entities import Metric
 
-from sweeps.journal import Record, State, Trial
+from sweeps.state import Record, State, Trial
 from sweeps.track.artifacts import error_summary
 
 STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}
@@ -70,9 +70,14 @@ class Progress:
     """The sweep's own rows: each figure whenever a trial ends; the step counts the ended trials."""
 
     def __init__(self) -> None:
-        self.rows: list[Metric] = []
+        self.rows: list[tuple[int, Metric]] = []
+        """Each with the number of its journal record."""
         self._ended = dict.fromkeys(STATUS, 0)
         self._best: float | None = None
+
+    def reopen(self, record: Record) -> None:
+        """Take back an end: its trial goes on."""
+        self._ended[record["status"]] -= 1
 
     def note(self, state: State, end: Record) -> None:
         """Add the rows for the trial that `end` closes; best is the best trained in full."""
@@ -84,8 +89,8 @@ class Progress:
             better = self._best is None or sign * value > sign * self._best
             self._best = value if better else self._best
         figures: dict[str, float] = {f"trials_{s}": n for s, n in self._ended.items()}
-        figures["epochs"] = sum(len(t.results) for t in state.trials.values())
+        figures["epochs"] = state.epochs
         if self._best is not None:
             figures[_REFUSED.sub("_", f"best_{objective.metric}")] = self._best
         when, step = milliseconds(end["time"]), sum(self._ended.values())
-        self.rows += [Metric(name, float(v), when, step) for name, v in figures.items()]
+        self.rows += [(end["n"], Metric(name, float(v), when, step)) for name, v in figures.items()]

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
-from sweeps.journal import State, Trial
+from sweeps.state import State, Trial
 from sweeps.track.rows import milliseconds, run_name
 from sweeps.track.store import artifact_location
 

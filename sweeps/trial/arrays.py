@@ -37,10 +37,15 @@ class Dataset:
         """Height and width of an image, in pixels."""
         return self.train_images.shape[2]
 
-    def keep(self, indices: NDArray[np.int64]) -> Dataset:
-        """The same with those training images alone."""
-        images, labels = self.train_images[indices], self.train_labels[indices]
-        return replace(self, train_images=images, train_labels=labels)
+    def keep(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> Dataset:
+        """The same with those training and test images alone."""
+        return replace(
+            self,
+            train_images=self.train_images[train],
+            train_labels=self.train_labels[train],
+            test_images=self.test_images[test],
+            test_labels=self.test_labels[test],
+        )
 
 
 def from_arrays(raw: Any, source: str) -> Dataset:

@@ -1,7 +1,7 @@
 """Augmented batches from images that live on the device as uint8, a batch at a time.
 
-The training images of a data set are put on a device once per process (on a CPU they share numpy's
-memory) and kept for the trials that follow on the same worker. Order and augmentation of an epoch
+The images of a data set are put on a device once per process (on a CPU they share numpy's memory)
+and kept for the trials that follow on the same worker. Order and augmentation of an epoch
 are drawn on the CPU in one go, so they are the same on every device.
 
 Shapes: B batch, C channels, H height = width.
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -46,21 +48,21 @@ class Batches(Protocol):
     updates: int
     """Whole training batches in an epoch."""
 
-    def train(self, epoch: int) -> Iterator[Batch]:
-        """The shuffled, augmented training batches of that epoch, counted from 1."""
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The shuffled, augmented training batches of that epoch, counted from 1, after `start`."""
         ...
 
-    def validation(self) -> Iterator[Batch]:
-        """All validation images in a fixed order, the last partial batch included."""
+    def evaluation(self) -> Iterator[Batch]:
+        """All images that `data.evaluate` names in a fixed order, the last partial batch too."""
         ...
 
 
 @dataclass(frozen=True)
 class Part:
-    """A split: indices of training (N,) and validation (V,) images; per channel scale and bias."""
+    """Indices of the images trained (N,) and evaluated on (V,); per channel scale and bias."""
 
     train: Tensor
-    validation: Tensor
+    evaluated: Tensor
     scale: Tensor
     bias: Tensor
 
@@ -81,6 +83,24 @@ def split(
     return np.sort(order[held_out:]), np.sort(order[:held_out])
 
 
+def parts_of(
+    trial: TrialSpec, labels: NDArray[np.int64], test_count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the training images to train on, and of the images to evaluate on.
+
+    The latter are test images with `data.evaluate: test`, and then the former are all; otherwise
+    both come from `split`, by `data.split_seed` or else the trial's own seed.
+
+    Raises:
+        ValueError: as `split`.
+    """
+    spec = trial.data
+    if spec.evaluate == "test":
+        return np.arange(len(labels)), np.arange(test_count)
+    seed = trial.seed if spec.split_seed is None else spec.split_seed
+    return split(labels, spec.validation, seed)
+
+
 def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
     """The order (count,) in which an epoch visits the training images."""
     return torch.randperm(count, generator=generator(seed, "order", epoch))
@@ -88,23 +108,30 @@ def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Resident:
-    """The training images of one data set on one device, with the splits made of them."""
+    """The images of one data set on one device, with the splits made of them."""
 
     source: Dataset
     images: Tensor
     labels: Tensor
-    parts: dict[tuple[int, float, bool], Part] = field(default_factory=dict)
+    parts: dict[tuple[object, ...], Part] = field(default_factory=dict)
+
+    @cached_property
+    def test(self) -> Batch:
+        """The test images (uint8) and labels, put on the device when first asked for."""
+        images = torch.from_dlpack(self.source.test_images).to(self.images.device)
+        return images, torch.from_dlpack(self.source.test_labels).to(self.images.device)
 
     def part(self, trial: TrialSpec) -> Part:
         """The split and normalisation that the trial asks for, made once."""
         spec = trial.data
-        key = (spec.split_seed, spec.validation, spec.normalize)
+        seed = trial.seed if spec.split_seed is None else spec.split_seed
+        key = (seed, spec.validation, spec.evaluate, spec.normalize)
         if key not in self.parts:
-            indices = split(self.labels.cpu().numpy(), spec.validation, spec.split_seed)
-            train, held_out = (torch.from_numpy(i).to(self.images.device) for i in indices)
+            indices = parts_of(trial, self.labels.cpu().numpy(), len(self.source.test_labels))
+            train, evaluated = (torch.from_numpy(i).to(self.images.device) for i in indices)
             mean, std = channel_statistics(self.images, train)
             factors = scale_and_bias(mean, std, self.images.shape[2], spec.normalize)
-            self.parts[key] = Part(train, held_out, *factors)
+            self.parts[key] = Part(train, evaluated, *factors)
         return self.parts[key]
 
 
@@ -138,10 +165,11 @@ class ResidentBatches:
         self._trial, self._device = trial, device
         self._resident = resident(data, device)
         self._part = self._resident.part(trial)
+        self._trained = (self._resident.images, self._resident.labels)
         self._size = trial.training.batch_size
         self.updates = len(self._part.train) // self._size
 
-    def train(self, epoch: int) -> Iterator[Batch]:
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches.train`."""
         spec, used = self._trial.data, self.updates * self._size
         order = epoch_order(self._trial.seed, epoch, len(self._part.train))[:used]
@@ -149,10 +177,11 @@ class ResidentBatches:
         draws = draw_augmentation(self._trial.seed, epoch, used, spec.crop_padding)
         draws = draws.to(self._device)
         pixels = self._resident.images[0].numel()
-        together = max(1, _PREPARED_AT_ONCE // (self._size * pixels)) * self._size
-        for start in range(0, used, together):
-            positions = slice(start, start + together)
-            images, labels = self._raw(indices[positions])
+        together = max(1, _PREPARED_AT_ONCE // (self._size * pixels))
+        skipped = start % together  # the groups are those of a whole epoch: the same bits
+        for position in range((start - skipped) * self._size, used, together * self._size):
+            positions = slice(position, position + together * self._size)
+            images, labels = _taken(self._trained, indices[positions])
             if spec.crop_padding:
                 images = crop(
                     images, draws[positions].top, draws[positions].left, spec.crop_padding
@@ -160,18 +189,24 @@ class ResidentBatches:
             if spec.flip:
                 images = mirror(images, draws[positions].flip)
             images = normalise(images, self._part.scale, self._part.bias)
-            yield from zip(images.split(self._size), labels.split(self._size), strict=True)
+            batches = zip(images.split(self._size), labels.split(self._size), strict=True)
+            yield from islice(batches, skipped, None)
+            skipped = 0
 
-    def validation(self) -> Iterator[Batch]:
-        """See `Batches.validation`."""
+    def evaluation(self) -> Iterator[Batch]:
+        """See `Batches.evaluation`."""
+        on_test = self._trial.data.evaluate == "test"
+        source = self._resident.test if on_test else self._trained
         size = evaluation_batch(self._resident.images[0].numel())
-        for indices in self._part.validation.split(size):
-            images, labels = self._raw(indices)
+        for indices in self._part.evaluated.split(size):
+            images, labels = _taken(source, indices)
             yield normalise(images, self._part.scale, self._part.bias), labels
 
-    def _raw(self, indices: Tensor) -> Batch:
-        images = self._resident.images.index_select(0, indices)
-        return images, self._resident.labels.index_select(0, indices)
+
+def _taken(source: Batch, indices: Tensor) -> Batch:
+    """Those images, as they are, and labels."""
+    images, labels = source
+    return images.index_select(0, indices), labels.index_select(0, indices)
 
 
 def evaluation_batch(pixels: int) -> int:

@@ -12,12 +12,16 @@ from sweeps.trial.streams import seed_of
 
 
 def norm_config(spec: ModelSpec) -> models.NormConfig:
-    """The norm sites as `models` wants them described."""
+    """The sites as `models` wants them described."""
     noise = models.NoiseConfig(**spec.noise.model_dump()) if spec.noise else None
+    dropout = models.DropoutConfig(**spec.dropout.model_dump()) if spec.dropout else None
+    conv = models.ConvConfig(**spec.conv.model_dump())
     fields = spec.norm.model_dump()
     if spec.norm.kind not in GROUPED:
         fields["ghost_size"] = None
-    return models.NormConfig(**fields, noise=noise)
+    if spec.norm.kind != "ghost_batch":
+        fields["running"] = "mean"
+    return models.NormConfig(**fields, noise=noise, dropout=dropout, conv=conv)
 
 
 def build_model(trial: TrialSpec, *, in_channels: int, image_size: int, classes: int) -> nn.Module:

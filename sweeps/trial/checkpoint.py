@@ -1,16 +1,19 @@
-"""Checkpoints: one file per epoch, written whole or not at all, checked when read.
+"""Checkpoints: one file each, written whole or not at all, checked when read.
 
-`epoch-000012.pt` is what `torch.save` writes, then a line with the SHA-256 of it; `torch.load`
+`epoch-000012.pt`, made after epoch 12, or `epoch-000012-step-000345.pt`, made 345 updates later, is
+what `torch.save` writes, then a line with the SHA-256 of it; `torch.load`
 reads the file as it is and passes over that line. The content is a dict, plain all the way down:
 
     format       1
-    epoch        the epoch it was made after
+    epoch        whole epochs done
+    step         updates done of the next epoch
     best_epoch   the best epoch so far, whose file is kept; absent if unknown
     …            whatever the writer adds; sweeps/trial/session.py says what a trial adds
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -38,16 +41,27 @@ class DamagedCheckpointWarning(UserWarning):
     """A checkpoint cannot be read; the one before is used."""
 
 
+Position = tuple[int, int]
+"""Whole epochs done, and updates done of the next one."""
+
+_NAME = re.compile(r"epoch-(\d+)(?:-step-(\d+))?\.pt")
+
+
+def positions(folder: Path) -> dict[Position, Path]:
+    """The checkpoints in a folder by position, oldest first; none if there is no folder."""
+    named = ((_NAME.fullmatch(p.name), p) for p in folder.glob("epoch-*.pt"))
+    return dict(sorted(((int(m[1]), int(m[2] or 0)), path) for m, path in named if m))
+
+
 def files(folder: Path) -> dict[int, Path]:
-    """The checkpoints in a folder by epoch, oldest first; none if there is no folder."""
-    named = ((re.fullmatch(r"epoch-(\d+)\.pt", p.name), p) for p in folder.glob("epoch-*.pt"))
-    return dict(sorted((int(match[1]), path) for match, path in named if match))
+    """The checkpoints made at the end of an epoch, by epoch, oldest first."""
+    return {epoch: path for (epoch, step), path in positions(folder).items() if not step}
 
 
-def save(folder: Path, epoch: int, content: Content) -> Path:
+def save(folder: Path, epoch: int, content: Content, *, step: int = 0) -> Path:
     """Write a checkpoint beside its place, sync it, move it there; then drop the ones not kept.
 
-    The folder is not synced: a power cut may undo the move, and then the one before is the newest.
+    File and folder are synced, so once this returns a power cut does not undo it.
 
     Raises:
         OSError: it could not be written; the folder's checkpoints are as they were.
@@ -55,9 +69,9 @@ def save(folder: Path, epoch: int, content: Content) -> Path:
     """
     _require_plain(content, "checkpoint")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"epoch-{epoch:06d}.pt"
+    path = folder / (f"epoch-{epoch:06d}" + (f"-step-{step:06d}" if step else "") + ".pt")
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "epoch": epoch, **content}, buffer)
+    torch.save({"format": FORMAT, "epoch": epoch, "step": step, **content}, buffer)
     payload = buffer.getbuffer()
     aside = folder / f".{path.name}.{os.getpid()}"
     try:
@@ -67,11 +81,27 @@ def save(folder: Path, epoch: int, content: Content) -> Path:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+        _sync(folder)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
     _drop_old(folder, content.get("best_epoch"))
     return path
+
+
+def _sync(folder: Path) -> None:
+    """Sync the folder itself, where its file system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def load(path: Path) -> Content:
@@ -97,7 +127,7 @@ def load(path: Path) -> Content:
 
 def newest(folder: Path) -> Content | None:
     """The newest checkpoint that can be read, with a warning for each damaged one; None if none."""
-    for path in reversed(files(folder).values()):
+    for path in reversed(positions(folder).values()):
         try:
             return load(path)
         except CheckpointError as error:
@@ -126,10 +156,10 @@ def _require_plain(value: Any, where: str) -> None:
 
 
 def _drop_old(folder: Path, best_epoch: int | None) -> None:
-    kept = files(folder)
-    for epoch in list(kept)[:-KEPT]:
-        if epoch != best_epoch:
-            kept[epoch].unlink(missing_ok=True)
+    kept = positions(folder)
+    for position in list(kept)[:-KEPT]:
+        if position != (best_epoch, 0):
+            kept[position].unlink(missing_ok=True)
     # What a killed writer left aside; a folder has one writer at a time.
     for aside in folder.glob(".epoch-*.pt.*"):
         aside.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """From the `data` section to a data set, read once for all trials of a sweep. No torch.
 
-The test images are read alongside and used by nobody in this package: training and validation see
-`train_*` alone.
+The test images are read alongside; only `data.evaluate: test` shows them to a trial.
 """
 
 from __future__ import annotations
@@ -38,7 +37,8 @@ def load(spec: DataSpec) -> Data:
 
     Raises:
         DataNotFound: it is not there and could not be downloaded.
-        PreflightError: its images or arrays are not as they must be.
+        PreflightError: its images or arrays are not as they must be, or there are no test images to
+            evaluate on.
         SpecError: an unknown name, or an import path that leads nowhere.
         Exception: whatever a function of the user's own raises.
     """
@@ -55,7 +55,16 @@ def load(spec: DataSpec) -> Data:
             data = _digits() if spec.name == "digits" else _torchvision(spec)
     except ValueError as error:
         raise PreflightError(str(error)) from error
+    if spec.evaluate == "test" and not len(data.test_labels):
+        remedy = "Give some, or write evaluate: validation"
+        raise PreflightError(f"data.evaluate: {spec.name} has no test images. {remedy}")
     return _limited(data, spec) if spec.limit else data
+
+
+def training_images(spec: DataSpec, data: Data) -> int:
+    """How many images an epoch visits: all, but for those held out for validation."""
+    count = len(data.train_labels)
+    return count if spec.evaluate == "test" else count - round(count * spec.validation)
 
 
 def stratified_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -124,9 +133,14 @@ def _channels_first(images: Any) -> NDArray[np.uint8]:
 
 
 def _limited(data: Data, spec: DataSpec) -> Data:
-    """`data` with `limit` of its training images, drawn by `split_seed`."""
-    assert spec.limit is not None
-    if spec.limit >= len(data.train_labels):
-        return data
-    order = stratified_order(data.train_labels, numpy_generator(spec.split_seed, "split", 1))
-    return data.keep(np.sort(order[: spec.limit]))
+    """`data` with `limit` of the images that are used, drawn by `split_seed`."""
+    if spec.evaluate == "test":
+        test = _some(data.test_labels, spec, 2)
+    else:
+        test = np.arange(len(data.test_labels))
+    return data.keep(_some(data.train_labels, spec, 1), test)
+
+
+def _some(labels: NDArray[np.int64], spec: DataSpec, part: int) -> NDArray[np.int64]:
+    order = stratified_order(labels, numpy_generator(spec.split_seed or 0, "split", part))
+    return np.sort(order[: spec.limit])

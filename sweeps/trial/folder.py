@@ -41,10 +41,15 @@ class ImageFiles:
     in_channels: int
     image_size: int
 
-    def keep(self, indices: NDArray[np.int64]) -> ImageFiles:
-        """The same with those training images alone."""
-        paths, labels = self.train_paths[indices], self.train_labels[indices]
-        return replace(self, train_paths=paths, train_labels=labels)
+    def keep(self, train: NDArray[np.int64], test: NDArray[np.int64]) -> ImageFiles:
+        """The same with those training and test images alone."""
+        return replace(
+            self,
+            train_paths=self.train_paths[train],
+            train_labels=self.train_labels[train],
+            test_paths=self.test_paths[test],
+            test_labels=self.test_labels[test],
+        )
 
 
 def read_image_folder(spec: DataSpec) -> Dataset | ImageFiles:

@@ -62,10 +62,10 @@ def check_data(spec: DataSpec) -> list[Mistake]:
 def how_to_get(spec: DataSpec) -> str:
     """What a user does to get a data set that torchvision knows, with its size."""
     known = _DOWNLOADS[spec.name]
-    return (
-        f"Set data.download: true ({known.size} through torchvision), or put the files "
-        f"{', '.join(known.files)} into {data_root(spec) / known.folder}"
-    )
+    files = f"the files {', '.join(known.files)} into {data_root(spec) / known.folder}"
+    if spec.download:
+        return f"Try again where the network is reached ({known.size}), or put {files}"
+    return f"Set data.download: true ({known.size} through torchvision), or put {files}"
 
 
 def class_folders(part: Path) -> list[Path]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from sweeps.spec import TrialSpec
 from sweeps.trial.datasets import Data
-from sweeps.trial.training import State, Training
+from sweeps.trial.training import AtStep, State, Training
 
-__all__ = ["EpochResult", "State", "fit"]
+__all__ = ["AtStep", "EpochResult", "State", "fit"]
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,33 @@ class EpochResult:
     """Counted from 1."""
     metrics: dict[str, float]
     """train_loss and train_accuracy over the epoch's updates (label smoothing included), val_loss
-    and val_accuracy after it, lr of its last update, images_per_second in training, seconds."""
+    and val_accuracy after it (with `data.evaluate: test` test_loss and test_accuracy), lr of its
+    last update, images_per_second in training, seconds."""
     state: Callable[[], State]
     """All that is needed to go on after this epoch: copies of tensors, numbers and strings on the
     CPU. To be called before the next result is asked for; later it raises RuntimeError."""
 
 
 def fit(
-    trial: TrialSpec, data: Data, *, device: str = "cpu", resume: State | None = None
+    trial: TrialSpec,
+    data: Data,
+    *,
+    device: str = "cpu",
+    resume: State | None = None,
+    at_step: AtStep | None = None,
 ) -> Iterator[EpochResult]:
-    """Train from epoch 1, or from the one after `resume`, to the last, one result per epoch.
+    """Train from epoch 1, or from where `resume` was made, to the last, one result per epoch.
+
+    A loop of your own has this signature; `at_step` may be left out, and then the trial is only
+    checkpointed between epochs.
 
     Args:
         trial: the whole configuration; `threads` is left to the caller.
         data: what `datasets.load` gave for it.
         device: `cpu`, `cuda` or `cuda:N`.
-        resume: what `state()` of an earlier result gave.
+        resume: what `state()` of an earlier result, or the function given to `at_step`, gave.
+        at_step: called after each update with its number within the epoch, from 1, and a function
+            that gives the state to go on from there; what it raises ends the training.
 
     Raises:
         ValueError: a batch larger than the training images, `accumulate` that does not divide it.
@@ -49,6 +60,6 @@ def fit(
     if resume is not None:
         training.restore(resume)
     while training.epoch < trial.training.epochs:
-        metrics = training.run_epoch()
+        metrics = training.run_epoch(at_step)
         epoch = training.epoch
         yield EpochResult(epoch, metrics, lambda epoch=epoch: training.state(epoch))

@@ -1,15 +1,8 @@
-"""One trial in its folder: go on from the newest checkpoint, train, write checkpoints.
-
-A trial's checkpoint holds, besides what sweeps/trial/checkpoint.py names:
-
-    trial     the trial's spec as JSON
-    shape     in_channels, image_size, classes of the data
-    history   [{epoch, metrics}, …] of every epoch up to this one
-    state     what the training loop needs to go on
-"""
+"""One trial in its folder: go on from the newest checkpoint, train, write checkpoints."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,14 +17,26 @@ from sweeps.trial import checkpoint
 from sweeps.trial.build import build_model
 from sweeps.trial.datasets import Data
 from sweeps.trial.imports import load_object
-from sweeps.trial.loop import EpochResult, State, fit
+from sweeps.trial.keeper import Keeper
+from sweeps.trial.loop import AtStep, EpochResult, State, fit
 
 Loop = Callable[..., Iterator[EpochResult]]
 """A training loop with the signature and the contract of `sweeps.trial.loop.fit`."""
 
 
+def _never() -> bool:
+    return False
+
+
 def train(
-    trial: TrialSpec, data: Data, folder: Path, *, device: str, known_epoch: int = 0
+    trial: TrialSpec,
+    data: Data,
+    folder: Path,
+    *,
+    device: str,
+    known_epoch: int = 0,
+    stop: Callable[[], bool] = _never,
+    beat: Callable[[], None] = lambda: None,
 ) -> Iterator[EpochResult]:
     """The results of the epochs after `known_epoch`, each exactly once and in order.
 
@@ -46,44 +51,33 @@ def train(
         folder: the trial's own, made if absent.
         device: `cpu`, `cuda` or `cuda:N`.
         known_epoch: the last epoch whose result the caller has.
+        stop: asked after each update (a loop of the user's own: after each epoch).
+        beat: called as often, to show that the training is alive.
 
     Raises:
         TrialDiverged: a metric is not finite.
+        TrialStopped: `stop` said so; a checkpoint of that very position is written.
         ValueError, TypeError: the spec does not fit the data; a loop of the user's own yields
             something else than the contract says.
         OSError: a checkpoint could not be written.
     """
     torch.set_num_threads(trial.threads)
     saved = checkpoint.newest(folder)
-    history: list[dict[str, Any]] = saved["history"] if saved else []
-    done = saved["epoch"] if saved else 0
-    for entry in history:
+    keeper = Keeper(trial, data, folder, saved, stop, beat)
+    for entry in list(keeper.history):
         if entry["epoch"] > known_epoch:
             yield _replayed(entry["epoch"], entry["metrics"], saved)
+    done = keeper.epoch
     if done >= trial.training.epochs:
         return
-    results = _loop(trial)(trial, data, device=device, resume=saved["state"] if saved else None)
-    best_epoch = saved["best_epoch"] if saved else None
+    results = _start(trial, data, device, saved, keeper.at_step)
     saved = None
     for result in _checked(results, trial, after=done):
-        metrics = {name: float(value) for name, value in result.metrics.items()}
-        history.append({"epoch": result.epoch, "metrics": metrics})
-        if _is_due(result.epoch, trial):
-            best_epoch = _better(history, best_epoch, trial)
-            content = {
-                "best_epoch": best_epoch,
-                "trial": trial.model_dump_json(),
-                "shape": {
-                    "in_channels": data.in_channels,
-                    "image_size": data.image_size,
-                    "classes": data.classes,
-                },
-                "history": history,
-                "state": result.state(),
-            }
-            checkpoint.save(folder, result.epoch, content)
+        keeper.at_epoch(result)
         if result.epoch > known_epoch:
             yield result
+        if stop() and result.epoch < trial.training.epochs:
+            keeper.stop_after(result)
 
 
 def load_model(path: Path) -> nn.Module:
@@ -102,29 +96,26 @@ def load_model(path: Path) -> nn.Module:
     return model.eval()
 
 
-def _is_due(epoch: int, trial: TrialSpec) -> bool:
-    return epoch % trial.training.checkpoint_every == 0 or epoch == trial.training.epochs
-
-
-def _loop(trial: TrialSpec) -> Loop:
-    return fit if trial.training.loop is None else load_object(trial.training.loop)
-
-
-def _better(history: list[dict[str, Any]], best_epoch: int | None, trial: TrialSpec) -> int:
-    """The better of the last epoch and the best one with a checkpoint; the earlier when equal."""
-    objective, last = trial.objective, history[-1]
-    if best_epoch is None:
-        return last["epoch"]
-    values = {entry["epoch"]: entry["metrics"][objective.metric] for entry in history}
-    gain = values[last["epoch"]] - values[best_epoch]
-    return last["epoch"] if (gain if objective.mode == "max" else -gain) > 0 else best_epoch
+def _start(
+    trial: TrialSpec,
+    data: Data,
+    device: str,
+    saved: checkpoint.Content | None,
+    at_step: AtStep,
+) -> Any:
+    """The generator of results; a loop of the user's own may do without `at_step`."""
+    loop: Loop = fit if trial.training.loop is None else load_object(trial.training.loop)
+    options: dict[str, Any] = {"device": device, "resume": saved["state"] if saved else None}
+    if loop is fit or "at_step" in inspect.signature(loop).parameters:
+        options["at_step"] = at_step
+    return loop(trial, data, **options)
 
 
 def _replayed(
     epoch: int, metrics: dict[str, float], saved: checkpoint.Content | None
 ) -> EpochResult:
     def state() -> State:
-        if saved is None or saved["epoch"] != epoch:
+        if saved is None or (saved["epoch"], saved["step"]) != (epoch, 0):
             raise RuntimeError(f"the state of epoch {epoch} is gone: its result is from a history")
         return saved["state"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from sweeps.spec import TrialSpec
 from sweeps.trial.streams import seed_of
@@ -36,3 +37,19 @@ def epoch_settings(trial: TrialSpec, epoch: int, device: str) -> Iterator[None]:
         finally:
             if wanted != was:
                 torch.use_deterministic_algorithms(was)
+
+
+def get_generators(noise: torch.Generator, device: str) -> dict[str, Tensor]:
+    """States of the noise's generator and of torch's own, to go on inside an epoch."""
+    states = {"noise": noise.get_state(), "cpu": torch.get_rng_state()}
+    if torch.device(device).type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_generators(states: dict[str, Tensor], noise: torch.Generator, device: str) -> None:
+    """Put back what `get_generators` gave on the same kind of device."""
+    noise.set_state(states["noise"])
+    torch.set_rng_state(states["cpu"])
+    if torch.device(device).type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sweeps.spec import TrialSpec
 from sweeps.trial.augment import channel_statistics, normalise, scale_and_bias
-from sweeps.trial.batches import Batch, epoch_order, evaluation_batch, split
+from sweeps.trial.batches import Batch, epoch_order, evaluation_batch, parts_of
 from sweeps.trial.folder import ImageFiles, Pixels, centre_square, open_image, resized
 from sweeps.trial.streams import numpy_generator
 
@@ -59,7 +59,11 @@ class StreamedBatches:
     def __init__(self, trial: TrialSpec, files: ImageFiles, device: str) -> None:
         self._trial, self._files, self._device = trial, files, device
         spec = trial.data
-        self._indices, self._held_out = split(files.train_labels, spec.validation, spec.split_seed)
+        count = len(files.train_labels)
+        self._labels = np.concatenate([files.train_labels, files.test_labels])
+        self._indices, self._evaluated = parts_of(trial, files.train_labels, len(files.test_labels))
+        if spec.evaluate == "test":  # test images are numbered after the training images
+            self._evaluated = self._evaluated + count
         self._size = trial.training.batch_size
         self.updates = len(self._indices) // self._size
         step = max(1, len(self._indices) // STATISTICS_IMAGES)
@@ -67,25 +71,28 @@ class StreamedBatches:
         factors = scale_and_bias(mean, std, files.image_size, spec.normalize)
         self._scale, self._bias = (factor.to(device) for factor in factors)
 
-    def train(self, epoch: int) -> Iterator[Batch]:
+    def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches.train`."""
         order = epoch_order(self._trial.seed, epoch, len(self._indices)).numpy()
         order = self._indices[order[: self.updates * self._size]]
-        return self._batches(order, self._size, partial(self._decode_for_training, epoch))
+        decode = partial(self._decode_for_training, epoch)
+        return self._batches(order, self._size, decode, start * self._size)
 
-    def validation(self) -> Iterator[Batch]:
-        """See `Batches.validation`."""
+    def evaluation(self) -> Iterator[Batch]:
+        """See `Batches.evaluation`."""
         size = evaluation_batch(self._files.in_channels * self._files.image_size**2)
-        return self._batches(self._held_out, size, self._decode_to_evaluate)
+        return self._batches(self._evaluated, size, self._decode_to_evaluate)
 
-    def _batches(self, order: NDArray[np.int64], size: int, decode: Decode) -> Iterator[Batch]:
+    def _batches(
+        self, order: NDArray[np.int64], size: int, decode: Decode, first: int = 0
+    ) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(self._trial.threads)
         ahead: deque[tuple[list[Future[Pixels]], NDArray[np.int64]]] = deque()
         try:
-            for start in range(0, len(order), size):
+            for start in range(first, len(order), size):
                 indices = order[start : start + size]
                 jobs = [pool.submit(decode, int(i), start + k) for k, i in enumerate(indices)]
-                ahead.append((jobs, self._files.train_labels[indices]))
+                ahead.append((jobs, self._labels[indices]))
                 if len(ahead) > _BATCHES_AHEAD:
                     yield self._finished(*ahead.popleft())
             while ahead:
@@ -108,7 +115,10 @@ class StreamedBatches:
         return pixels[..., ::-1] if mirrored else pixels
 
     def _decode_to_evaluate(self, index: int, position: int) -> Pixels:
-        return _middle(self._files, index)
+        files, count = self._files, len(self._files.train_labels)
+        in_train = index < count
+        path = files.train_paths[index] if in_train else files.test_paths[index - count]
+        return _middle(files, str(path))
 
 
 _known_statistics: dict[tuple[str, int, bytes], tuple[Tensor, Tensor]] = {}
@@ -118,11 +128,12 @@ def _statistics(files: ImageFiles, indices: NDArray[np.int64]) -> tuple[Tensor, 
     """Mean and deviation (C,) of those training images, decoded once per process."""
     key = (files.root, files.image_size, indices.tobytes())
     if key not in _known_statistics:
-        images = torch.from_numpy(np.stack([_middle(files, int(i)) for i in indices]))
+        paths = [str(path) for path in files.train_paths[indices]]
+        images = torch.from_numpy(np.stack([_middle(files, path) for path in paths]))
         _known_statistics[key] = channel_statistics(images, torch.arange(len(images)))
     return _known_statistics[key]
 
 
-def _middle(files: ImageFiles, index: int) -> Pixels:
-    image = open_image(files, str(files.train_paths[index]))
+def _middle(files: ImageFiles, path: str) -> Pixels:
+    image = open_image(files, path)
     return resized(image, centre_square(image.size, EVALUATED_SHARE), files.image_size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -23,15 +24,29 @@ from sweeps.trial.build import build_model
 from sweeps.trial.datasets import Data
 from sweeps.trial.folder import ImageFiles
 from sweeps.trial.optim import FusedOptimizer, learning_rate
-from sweeps.trial.settings import epoch_settings
+from sweeps.trial.settings import epoch_settings, get_generators, set_generators
 from sweeps.trial.streaming import StreamedBatches
 from sweeps.trial.streams import seed_of
 
 State = dict[str, Any]
+AtStep = Callable[[int, Callable[[], State]], None]
+"""Called after each update with its number within the epoch, from 1, and a function that gives all
+that is needed to go on from there."""
+
+
+@dataclass
+class Part:
+    """What an epoch has given up to an update: its number, each loss, how many were right."""
+
+    step: int
+    losses: list[Tensor]
+    correct: Tensor
+    generators: dict[str, Tensor]
+    """States to go on from, in the part that a checkpoint gave; empty in one begun here."""
 
 
 class Training:
-    """Model, optimiser and batches between epochs; `epoch` is the last one done."""
+    """Model, optimiser and batches; `epoch` is the last one done."""
 
     def __init__(self, trial: TrialSpec, data: Data, device: str) -> None:
         spec = trial.training
@@ -58,18 +73,22 @@ class Training:
         self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
         self._noise = torch.Generator(device)
         gni.set_generator(self._model, self._noise)
+        self._part = self._nothing_yet()
 
-    def run_epoch(self) -> dict[str, float]:
-        """Train for the next epoch and evaluate on the validation images."""
+    def run_epoch(self, at_step: AtStep | None = None) -> dict[str, float]:
+        """Train for the next epoch, or for the rest of it, and evaluate on the held-out images."""
         trial, epoch = self._trial, self.epoch + 1
-        start = perf_counter()
+        start, before = perf_counter(), self._part.step
         self._noise.manual_seed(seed_of(trial.seed, "noise", epoch))
         with epoch_settings(trial, epoch, self._device):
-            metrics = self._train(epoch)
+            if self._part.generators:
+                set_generators(self._part.generators, self._noise, self._device)
+            metrics = self._train(epoch, at_step)
             trained = perf_counter() - start
-            metrics |= evaluate(self._model, self._batches.validation(), self._forward)
-        images = self._batches.updates * trial.training.batch_size
-        self.epoch = epoch
+            part = "test" if trial.data.evaluate == "test" else "val"
+            metrics |= evaluate(self._model, self._batches.evaluation(), self._forward, part)
+        images = (self._batches.updates - before) * trial.training.batch_size
+        self.epoch, self._part = epoch, self._nothing_yet()
         return metrics | {
             "images_per_second": images / trained,
             "seconds": perf_counter() - start,
@@ -77,43 +96,57 @@ class Training:
 
     def state(self, epoch: int) -> State:
         """Copies of all that changes from epoch to epoch. Generators are derived from the epoch."""
-        if epoch != self.epoch:
-            raise RuntimeError(f"the state of epoch {epoch} is gone: epoch {self.epoch} is done")
-        return _copied(
-            {
-                "epoch": epoch,
-                "model": self._model.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "scaler": self._scaler.state_dict(),
-            }
-        )
+        if epoch != self.epoch or self._part.step:
+            raise RuntimeError(f"the state of epoch {epoch} is gone: the training went on")
+        return self._state()
 
     def restore(self, state: State) -> None:
-        """Take up the state of an epoch; `state` itself stays as it is."""
+        """Take up the state of an epoch or of an update; `state` itself stays as it is."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
-        self.epoch = state["epoch"]
+        self.epoch, self._part = state["epoch"], self._nothing_yet()
+        if part := state.get("part"):
+            losses = [loss.to(self._device) for loss in part["losses"]]
+            correct = part["correct"].to(self._device, copy=True)
+            self._part = Part(part["step"], losses, correct, part["generators"])
 
-    def _train(self, epoch: int) -> dict[str, float]:
-        """All updates of an epoch; one synchronisation with the device, at its end."""
-        spec, updates = self._trial.training, self._batches.updates
+    def _nothing_yet(self) -> Part:
+        return Part(0, [], torch.zeros((), dtype=torch.int64, device=self._device), {})
+
+    def _state(self) -> State:
+        state: State = {
+            "epoch": self.epoch,
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+        if self._part.step:
+            generators = get_generators(self._noise, self._device)
+            state["part"] = {**vars(self._part), "generators": generators}
+        return _copied(state)
+
+    def _train(self, epoch: int, at_step: AtStep | None) -> dict[str, float]:
+        """The epoch's updates that are left; one synchronisation with the device, at the end."""
+        spec, updates, part = self._trial.training, self._batches.updates, self._part
         first = (epoch - 1) * updates
         rates = [learning_rate(first + i, spec, updates) for i in range(updates)]
-        losses: list[Tensor] = []
-        correct = torch.zeros((), dtype=torch.int64, device=self._device)
         self._model.train()
-        for rate, (images, labels) in zip(rates, self._batches.train(epoch), strict=True):
+        batches = self._batches.train(epoch, part.step)
+        for rate, (images, labels) in zip(rates[part.step :], batches, strict=True):
             self._lr.fill_(rate)
-            losses.append(self._update(images, labels, correct))
-        loss = torch.stack(losses).double()
+            part.losses.append(self._update(images, labels, part.correct))
+            part.step += 1
+            if at_step:
+                at_step(part.step, self._state)
+        loss = torch.stack(part.losses).double()
         if not torch.isfinite(loss).all():
             step = int(torch.isfinite(loss).logical_not().nonzero()[0])
             raise TrialDiverged(
                 f"training loss {loss[step].item()} at epoch {epoch}, step {step + 1} of {updates},"
                 f" with learning rate {rates[step]:g}"
             )
-        accuracy = correct.item() / (updates * spec.batch_size)
+        accuracy = part.correct.item() / (updates * spec.batch_size)
         return {"train_loss": loss.mean().item(), "train_accuracy": accuracy, "lr": rates[-1]}
 
     def _update(self, images: Tensor, labels: Tensor, correct: Tensor) -> Tensor:
@@ -162,8 +195,9 @@ def evaluate(
     model: nn.Module,
     batches: Iterator[Batch],
     forward: Callable[[Tensor], Tensor] | None = None,
+    part: str = "val",
 ) -> dict[str, float]:
-    """val_loss (mean cross-entropy, no label smoothing) and val_accuracy, in eval mode."""
+    """`part`_loss (mean cross-entropy, no label smoothing) and `part`_accuracy, in eval mode."""
     forward = forward or model
     loss, correct, count = 0.0, 0, 0
     model.eval()
@@ -173,7 +207,7 @@ def evaluate(
             loss = loss + F.cross_entropy(logits, labels, reduction="sum").double()
             correct = correct + (logits.argmax(1) == labels).sum()
             count += len(labels)
-    return {"val_loss": float(loss) / count, "val_accuracy": int(correct) / count}
+    return {f"{part}_loss": float(loss) / count, f"{part}_accuracy": int(correct) / count}
 
 
 def _copied(tree: Any) -> Any:

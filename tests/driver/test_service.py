@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +14,7 @@ from sweeps.driver import cluster
 from sweeps.errors import PreflightError
 from sweeps.spec import ResourcesSpec
 
+ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 
 TINY = {
@@ -51,6 +55,31 @@ def loop(trial, data, *, device="cpu", resume=None):
 """
 
 
+OWN += """
+import pathlib, time
+
+def hungry(trial, data, *, device="cpu", resume=None):
+    lr = trial.training.optimizer.lr
+    seen = pathlib.Path(__file__).with_name(f"seen {lr}")
+    if lr == 0.3 or (lr == 0.2 and not seen.exists()):
+        seen.touch()
+        raise torch.OutOfMemoryError("out of memory")
+    yield from loop(trial, data, device=device, resume=resume)
+
+def full(trial, data, *, device="cpu", resume=None):
+    seen = pathlib.Path(__file__).with_name("seen full")
+    if not seen.exists():
+        seen.touch()
+        raise OSError(28, "No space left on device", "there.pt")
+    yield from loop(trial, data, device=device, resume=resume)
+
+def silent(trial, data, *, device="cpu", resume=None):
+    if trial.training.optimizer.lr == 0.1:
+        time.sleep(600)
+    yield from loop(trial, data, device=device, resume=resume)
+"""
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> None:
     """A module of the user's own in the folder where the sweep is started."""
@@ -72,6 +101,8 @@ def test_a_sweep_from_python(storage) -> None:
     assert sweep.best.value == frame[frame.status == "finished"]["value"].max()
     again = sweeps.load("tiny", storage=str(storage))
     assert again.frame().equals(frame)
+    described = (ROOT / "docs" / "folder.md").read_text()
+    assert [p.name for p in sweep.folder.iterdir() if f"`{p.name}" not in described] == []
     logits = again.best_model()(__import__("torch").zeros(2, 1, 8, 8))
     assert logits.shape == (2, 10)
 
@@ -112,6 +143,93 @@ def test_the_users_own_loop_and_a_trial_that_raises(storage) -> None:
 def test_more_than_the_cluster_has_is_refused() -> None:
     with pytest.raises(PreflightError, match=r"gpus_per_trial: a trial asks for 64 GPUs \(found"):
         cluster.places(ResourcesSpec(gpus_per_trial=64))
+
+
+def test_what_runs_out_of_memory_is_tried_once_more_alone(storage, own) -> None:
+    spec = {
+        "name": "memory",
+        "storage": str(storage),
+        "training": {"epochs": 2, "loop": "own_parts:hungry"},
+        "space": {"training.optimizer.lr": {"choice": [0.1, 0.2, 0.3]}},
+        "search": {"sampler": "grid"},
+        "objective": {"metric": "score"},
+        "stopping": {"name": "none"},
+    }
+    trials = sweeps.run(spec).state.trials
+    assert [t.status for t in trials.values()] == ["finished", "finished", "failed"]
+    assert [[a["alone"] for a in t.attempts] for t in trials.values()] == [
+        [False],
+        [False, True],
+        [False, True],
+    ]
+    error = trials[2].end["error"]
+    assert error["type"] == "OutOfMemoryError" and ", in hungry" in error["traceback"]
+    assert error["node"] and error["device"] == "cpu"
+
+
+def test_a_silent_trial_is_ended_where_it_hangs(storage, own) -> None:
+    spec = {
+        "name": "silent",
+        "storage": str(storage),
+        "training": {"epochs": 2, "loop": "own_parts:silent"},
+        "space": {"training.optimizer.lr": {"choice": [0.1, 0.2]}},
+        "search": {"sampler": "grid"},
+        "objective": {"metric": "score"},
+        "stopping": {"name": "none"},
+        "resources": {"silent_minutes": 0.1},
+    }
+    trials = sweeps.run(spec).state.trials
+    assert [t.status for t in trials.values()] == ["failed", "finished"]
+    assert trials[0].end["reason"] == "nothing was reported for 0.1 minutes"
+    assert ", in silent" in trials[0].end["error"]["traceback"]
+
+
+def test_a_worker_that_cannot_write_stops_the_sweep_which_then_goes_on(storage, own) -> None:
+    spec = {
+        "name": "full",
+        "storage": str(storage),
+        "training": {"epochs": 2, "loop": "own_parts:full"},
+        "space": {"training.optimizer.lr": {"choice": [0.1, 0.2]}},
+        "search": {"sampler": "grid"},
+        "objective": {"metric": "score"},
+        "stopping": {"name": "none"},
+        "resources": {"concurrency": 1},
+    }
+    with pytest.raises(PreflightError, match=r"No space left on device: 'there.pt'. Make room"):
+        sweeps.run(spec)
+    state = sweeps.load("full", storage=str(storage)).state
+    assert (state.sessions[-1]["state"], state.ended) == ("interrupted", 0)
+    trials = sweeps.resume("full", storage=str(storage)).state.trials
+    assert [t.status for t in trials.values()] == ["finished", "finished"]
+
+
+def test_a_stop_that_a_worker_sees_first_is_told_as_one(tmp_path) -> None:
+    from sweeps.driver.adapters import REPORT, Decisions
+    from sweeps.driver.conductor import Conductor
+    from sweeps.driver.ending import Ending
+    from sweeps.driver.folder import opened
+    from sweeps.spec import SweepSpec
+    from sweeps.trial import stop
+
+    with opened(SweepSpec(name="s"), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        ending = Ending(conductor, tmp_path / "s")
+        ending.poll()  # just looked: the next look is a second away
+        stop.request(tmp_path / "s")
+        trial = SimpleNamespace(config=vars(conductor.next()))
+        report = {REPORT: json.dumps({"stopped": "after update 3 of epoch 1"})}
+        Decisions(conductor, ending).on_trial_result(None, trial, report)
+        assert (conductor.stopping, ending.reason) == ("stopped", "on request")
+        assert conductor.next() is None
+
+
+def test_a_network_that_cannot_be_is_refused_and_the_name_stays_free(storage) -> None:
+    spec = {**TINY, "name": "refused", "storage": str(storage)}
+    bad = {**spec, "model": {"options": {"depth": 1, "width": -16}, "noise": {}}}
+    with pytest.raises(PreflightError, match="width must be an integer of at least 1, got -16"):
+        sweeps.run(bad)
+    assert not sweeps.load("refused", storage=str(storage)).state.finished
+    assert sweeps.run({**spec, "search": {"trials": 1, "sampler": "random"}}).best
 
 
 def test_a_batch_larger_than_the_images_is_refused(storage) -> None:

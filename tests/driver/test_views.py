@@ -44,6 +44,17 @@ def test_a_pipe_gets_a_line_for_each_trial_that_ends(tmp_path) -> None:
     assert third.startswith("trial   2  failed    epoch   0  no disk  strength=")
 
 
+def test_a_sweep_that_goes_on_says_with_what(tmp_path) -> None:
+    drive(tmp_path / "seen", PlainView(io.StringIO()))
+    out, spec = io.StringIO(), SweepSpec.model_validate(SPEC)
+    with opened(spec, tmp_path / "seen") as journal, PlainView(out) as shown:
+        Conductor(journal, shown).session("started")
+    assert out.getvalue().splitlines() == [
+        "seen: 3 of 4 trials have ended",
+        "  trial 3 goes on from its start, attempt 2",
+    ]
+
+
 def test_a_program_gets_every_record(tmp_path) -> None:
     out = io.StringIO()
     drive(tmp_path / "seen", JsonView(out))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from optuna.trial import TrialState
 
-from sweeps.journal import Trial
 from sweeps.search.search import Search
 from sweeps.spec import SweepSpec
+from sweeps.state import Trial
 
 SPACE = {"a": {"uniform": [0, 1]}, "b": {"logint": [4, 64]}, "c": {"choice": ["x", "y"]}, "d": 3}
 ENDS = {0: "finished", 1: "pruned", 2: "diverged", 3: "failed"}

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import errno
+import os
+import re
+import tempfile
+from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import sweeps.state
 from sweeps.errors import JournalError, SweepNotFound
 from sweeps.journal import FILE, Journal, read, tail
 from sweeps.spec import SweepSpec
@@ -102,3 +111,71 @@ def test_not_a_number_never_gets_in(begun, tmp_path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         begun.write("result", metrics={"loss": float("nan")})
     assert read(tmp_path).records == 3
+
+
+class FaultyFile:
+    """A file whose next write is cut short, fails, or is interrupted before or after it."""
+
+    def __init__(self, file):
+        self.file, self.fault, self.share = file, "", 0.0
+
+    def write(self, line):
+        fault, self.fault = self.fault, ""
+        if fault == "interrupted before":
+            raise KeyboardInterrupt
+        if fault == "short":
+            return self.file.write(line[: int(len(line) * self.share)])
+        if fault in ("EIO", "ENOSPC"):
+            self.file.write(line[: int(len(line) * self.share)])
+            raise OSError(getattr(errno, fault), os.strerror(getattr(errno, fault)))
+        written = self.file.write(line)
+        if fault == "interrupted after":
+            raise KeyboardInterrupt
+        return written
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+faults = st.sampled_from(["", "short", "EIO", "ENOSPC", "interrupted before", "interrupted after"])
+
+
+@given(st.lists(st.tuples(faults, st.floats(0, 0.99)), max_size=12))
+def test_whatever_a_write_meets_the_journal_stays_whole(plan) -> None:
+    with tempfile.TemporaryDirectory() as place, Journal(Path(place)) as journal:
+        _begin(journal)
+        journal._file = FaultyFile(journal._file)
+        acknowledged = [0, 1, 2]
+        for value, (fault, share) in enumerate(plan):
+            journal._file.fault, journal._file.share = fault, share
+            try:
+                acknowledged.append(journal.write("session", state="started", value=value)["n"])
+            except (JournalError, KeyboardInterrupt):
+                assert fault
+            kept = read(Path(place))
+            numbers = list(range(kept.records))
+            assert set(acknowledged) <= set(numbers)
+        last = journal.write("session", state="finished")
+        assert read(Path(place)) == journal.state
+        values = [r["value"] for r in journal.state.sessions[:-1]]
+        written = [v for v, (fault, _) in enumerate(plan) if fault in ("", "interrupted after")]
+        assert values == written
+        assert last["n"] == 3 + len(written)
+
+
+def test_a_full_disk_is_told_and_the_journal_goes_on_when_there_is_room(begun, tmp_path) -> None:
+    begun._file = FaultyFile(begun._file)
+    begun._file.fault, begun._file.share = "ENOSPC", 0.5
+    with pytest.raises(JournalError, match="cannot be written: No space left on device"):
+        begun.write("session", state="started")
+    assert read(tmp_path).records == 3
+    assert begun.write("session", state="started")["n"] == 3
+    assert read(tmp_path) == begun.state
+
+
+def test_every_kind_of_record_is_described() -> None:
+    source = Path(sweeps.state.__file__)
+    described = (source.parents[1] / "docs" / "folder.md").read_text()
+    kinds = re.findall(r'case "(\w+)":', source.read_text())
+    assert len(kinds) == 8
+    assert [kind for kind in kinds if f"| `{kind}` |" not in described] == []

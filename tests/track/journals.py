@@ -8,7 +8,7 @@ import random
 from pathlib import Path
 from unittest.mock import patch
 
-from sweeps import journal
+from sweeps import journal, state
 from sweeps.spec import SweepSpec, rungs
 
 SPACE = {
@@ -34,7 +34,7 @@ def write_sweep(
     checkpoints: bool = True,
     close: bool = True,
     start: float = START,
-) -> journal.State:
+) -> state.State:
     """A sweep of `trials` under ASHA; those in `fails` raise, `open_trial` stops after 2 epochs."""
     spec = spec or made_up_spec(folder.name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def write_sweep(
     return journal.read(folder)
 
 
-def write_checkpoints(folder: Path, trial: journal.Trial) -> None:
+def write_checkpoints(folder: Path, trial: state.Trial) -> None:
     """The last two and the best, as the workers keep them; their content names the epoch."""
     values = trial.values("val_accuracy")
     if not values:

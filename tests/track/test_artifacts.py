@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.journal import Trial
 from sweeps.spec import ObjectiveSpec
+from sweeps.state import Trial
 from sweeps.track.artifacts import checkpoints, error_summary
 
 

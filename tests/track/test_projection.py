@@ -213,3 +213,20 @@ def test_a_store_that_takes_no_files_has_every_run_closed_and_gets_them_later(st
     assert tracker.sync(folder)
     for number in state.trials:
         assert "checkpoints/last.pt" in artifacts(storage, f"trial-{number:04d}")
+
+
+def test_rows_that_the_store_has_are_not_sent_again(storage, monkeypatch):
+    sent = []
+    log = Runs.log
+
+    def counted(self, known, tags, rows=None, params=None):
+        sent.append(len(rows or []))
+        log(self, known, tags, rows, params)
+
+    monkeypatch.setattr(Runs, "log", counted)
+    journals.write_sweep(storage / "digits", trials=3, fails=())
+    assert tracker.sync(storage / "digits")
+    assert sum(sent) > 0
+    sent.clear()
+    assert tracker.sync(storage / "digits")
+    assert sum(sent) == 0

@@ -129,7 +129,7 @@ def test_training_drops_the_last_partial_batch_and_validation_keeps_it(tiny, tri
     batches = ResidentBatches(trial(training={"batch_size": 12}), tiny, "cpu")
     assert batches.updates == 3
     assert [len(labels) for _, labels in batches.train(1)] == [12, 12, 12]
-    assert [len(labels) for _, labels in batches.validation()] == [4, 4, 2]
+    assert [len(labels) for _, labels in batches.evaluation()] == [4, 4, 2]
 
 
 def test_an_epoch_visits_training_images_once_and_validation_is_apart(trial):
@@ -138,7 +138,7 @@ def test_an_epoch_visits_training_images_once_and_validation_is_apart(trial):
     spec = trial(data={"normalize": False}, training={"batch_size": 8})
     batches = ResidentBatches(spec, data, "cpu")
     seen = torch.cat([x[:, 0, 0, 0] for x, _ in batches.train(1)]).mul(255).round().tolist()
-    held = torch.cat([x[:, 0, 0, 0] for x, _ in batches.validation()]).mul(255).round().tolist()
+    held = torch.cat([x[:, 0, 0, 0] for x, _ in batches.evaluation()]).mul(255).round().tolist()
     assert len(seen) == len(set(seen)) == 48
     assert len(held) == len(set(held)) == 12
     assert not set(seen) & set(held)
@@ -168,3 +168,13 @@ def test_read_only_arrays_train_without_a_copy(tiny, trial):
     assert sum(len(y) for _, y in batches.train(1)) == 40
     assert resident(data, "cpu").images.data_ptr() == images.ctypes.data
     assert np.array_equal(images, before)
+
+
+@pytest.mark.parametrize("together", [1, 2 * 8 * 108, 2**17])
+def test_an_epoch_can_be_entered_at_any_batch(trial, tiny, same, monkeypatch, together):
+    monkeypatch.setattr("sweeps.trial.batches._PREPARED_AT_ONCE", together)
+    spec = trial(data={"crop_padding": 2, "flip": True}, training={"batch_size": 8})
+    batches = ResidentBatches(spec, tiny, "cpu")
+    whole = list(batches.train(3))
+    for start in range(len(whole) + 1):
+        assert same(list(batches.train(3, start)), whole[start:])

@@ -20,7 +20,7 @@ def test_what_is_saved_is_loaded(tmp_path, same):
     path = save(tmp_path / "new", 12, content(**kept))
     assert path == tmp_path / "new" / "epoch-000012.pt"
     loaded = load(path)
-    assert (loaded.pop("format"), loaded.pop("epoch")) == (1, 12)
+    assert [loaded.pop(key) for key in ("format", "epoch", "step")] == [1, 12, 0]
     assert same(loaded, content(**kept))
 
 
@@ -120,7 +120,7 @@ def test_the_file_appears_only_once_it_is_whole_and_synced(tmp_path, monkeypatch
     monkeypatch.setattr(os, "fsync", watch_sync)
     monkeypatch.setattr(checkpoint.Path, "replace", watch_replace)
     save(tmp_path, 1, content())
-    assert events == [("sync", False), ("replace", 1)]
+    assert events == [("sync", False), ("replace", 1), ("sync", True)]
 
 
 def test_what_a_killed_writer_left_is_cleared(tmp_path):

@@ -118,7 +118,8 @@ def test_a_failed_download_says_how_to_get_it(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("torchvision.datasets.MNIST.download", fail)
-    with pytest.raises(DataNotFound, match=rf"{error}\. Set data\.download: true \(12 MB"):
+    wanted = rf"{error}\. Try again where the network is reached \(12 MB"
+    with pytest.raises(DataNotFound, match=wanted):
         load(DataSpec(name="mnist", root=str(tmp_path)))
 
 

@@ -133,6 +133,12 @@ def test_streamed_batches_do_not_depend_on_threads(streamed):
         assert torch.equal(y, v)
 
 
+def test_a_streamed_epoch_can_be_entered_at_any_batch(streamed, same):
+    trial, data = streamed
+    batches = make_batches(trial, data, "cpu")
+    assert same(list(batches.train(2, 3)), list(batches.train(2))[3:])
+
+
 def test_streamed_images_are_cut_and_mirrored_one_by_one(streamed):
     trial, data = streamed
     plain = trial.data.model_copy(update={"normalize": False})
@@ -177,14 +183,14 @@ def test_streamed_augmentation_changes_with_the_epoch(streamed):
 def test_streamed_evaluation_is_fixed_and_keeps_the_last_batch(streamed, monkeypatch):
     monkeypatch.setattr(streaming, "evaluation_batch", lambda pixels: 3)
     batches = make_batches(*streamed, "cpu")
-    sizes = [len(labels) for _, labels in batches.validation()]
+    sizes = [len(labels) for _, labels in batches.evaluation()]
     assert sizes == [3, 3, 2]
-    for (x, _), (u, _) in zip(batches.validation(), batches.validation(), strict=True):
+    for (x, _), (u, _) in zip(batches.evaluation(), batches.evaluation(), strict=True):
         assert torch.equal(x, u)
 
 
 def test_streamed_images_are_normalised(streamed):
-    images = torch.cat([x for x, _ in make_batches(*streamed, "cpu").validation()])
+    images = torch.cat([x for x, _ in make_batches(*streamed, "cpu").evaluation()])
     assert images.mean((0, 2, 3)).abs().max() < 0.2
     assert (images.std((0, 2, 3)) - 1).abs().max() < 0.3
 

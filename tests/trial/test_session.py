@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeps.errors import CheckpointError, TrialDiverged
+from sweeps.errors import CheckpointError, TrialDiverged, TrialStopped
 from sweeps.spec import TrialSpec
 from sweeps.trial import checkpoint
 from sweeps.trial.arrays import Dataset
@@ -32,9 +32,12 @@ class Worker:
     def __init__(self, folder: Path, data: Dataset) -> None:
         self.folder, self.data = folder, data
 
+    def session(self, trial, name="trial", **options):
+        return train(trial, self.data, self.folder / name, device="cpu", **options)
+
     def run(self, trial, name="trial", *, known_epoch=0, until=None) -> list[EpochResult]:
-        results, folder = [], self.folder / name
-        session = train(trial, self.data, folder, device="cpu", known_epoch=known_epoch)
+        results = []
+        session = self.session(trial, name, known_epoch=known_epoch)
         for result in session:
             results.append(result)
             if result.epoch == until:
@@ -67,6 +70,61 @@ def test_killed_and_resumed_is_undisturbed(small, worker, untimed, same, killed_
         assert [r.epoch for r in begun + rest] == [1, 2, 3, 4]
         assert untimed(begun + rest) == untimed(whole)
         assert same(worker.newest(name)["state"], worker.newest("whole")["state"])
+
+
+class Asked:
+    """Says stop at the given time of asking: once an update, once more after an epoch."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+@pytest.mark.parametrize("at", range(1, 24))
+def test_stopped_at_any_update_and_resumed_is_undisturbed(small, worker, untimed, same, at):
+    spec = small(precision="bfloat16", accumulate=2)
+    whole = worker.run(spec, "whole")
+    begun, name = [], f"asked {at}"
+    with pytest.raises(TrialStopped, match="stopped after"):
+        for result in worker.session(spec, name, stop=Asked(at)):
+            begun.append(result)
+    epoch, step = divmod(at, 6)  # five updates and the end of the epoch
+    assert (worker.newest(name)["epoch"], worker.newest(name)["step"]) == (epoch, step)
+    rest = worker.run(spec, name, known_epoch=len(begun))
+    assert untimed(begun + rest) == untimed(whole)
+    assert same(worker.newest(name)["state"], worker.newest("whole")["state"])
+
+
+def test_minutes_cut_an_epoch_where_they_fall(small, worker, untimed, monkeypatch):
+    """A clock that gives each update a minute: with every 4 minutes, after updates 4, 8, 12, …"""
+    whole = worker.run(small(), "whole")
+    now = iter(range(0, 100000, 60))
+    monkeypatch.setattr("sweeps.trial.keeper.time.monotonic", lambda: next(now))
+    spec = small(checkpoint_every="4 minutes")
+    session, seen = worker.session(spec), []
+    for result in session:
+        seen.append(list(checkpoint.positions(worker.folder / "trial")))
+        if result.epoch == 2:
+            break
+    session.close()
+    steps = [step for epoch, step in seen[0] + seen[1] if epoch in (0, 1)]
+    assert any(steps)
+    assert untimed([result, *worker.run(spec, known_epoch=2)]) == untimed(whole[1:])
+
+
+def test_a_damaged_checkpoint_inside_an_epoch_falls_back(small, worker, untimed):
+    whole = worker.run(small(), "whole")
+    with pytest.raises(TrialStopped):
+        list(worker.session(small(), stop=Asked(8)))
+    positions = checkpoint.positions(worker.folder / "trial")
+    assert list(positions) == [(1, 0), (1, 2)]
+    positions[1, 2].write_bytes(positions[1, 2].read_bytes()[:-9])
+    with pytest.warns(DamagedCheckpointWarning, match="epoch-000001-step-000002"):
+        rest = worker.run(small(), known_epoch=1)
+    assert untimed(rest) == untimed(whole[1:])
 
 
 def test_a_replayed_result_is_the_one_that_was_lost(small, worker):
@@ -132,7 +190,7 @@ def test_load_model_gives_the_best_epoch(trial, digits, tmp_path):
     path = worker.best()
     model = load_model(path)
     assert not model.training
-    found = evaluate(model, ResidentBatches(spec, digits, "cpu").validation())
+    found = evaluate(model, ResidentBatches(spec, digits, "cpu").evaluation())
     epoch = checkpoint.load(path)["epoch"]
     assert found["val_accuracy"] == results[epoch - 1].metrics["val_accuracy"]
     assert found["val_accuracy"] == max(r.metrics["val_accuracy"] for r in results)
@@ -162,6 +220,25 @@ def own(module, trial):
         return trial(training=training, objective={"metric": "score", "mode": mode})
 
     return make
+
+
+def test_a_loop_of_ones_own_stops_after_an_epoch(own, worker):
+    spec = own(LOOP.format(values=[1, 3, 2, 3]), checkpoint_every=3)
+    with pytest.raises(TrialStopped, match="stopped after epoch 2"):
+        list(worker.session(spec, stop=Asked(2)))
+    assert list(worker.files()) == [2]
+    assert [r.epoch for r in worker.run(spec, known_epoch=2)] == [3, 4]
+
+
+def test_a_loop_of_ones_own_that_takes_at_step_is_cut_inside_an_epoch(own, worker):
+    source = LOOP.replace("resume=None):", "resume=None, at_step):").replace(
+        "        metrics", "        at_step(7, lambda: {{'done': epoch - 1}})\n        metrics"
+    )
+    spec = own(source.format(values=[1, 3, 2, 3]))
+    with pytest.raises(TrialStopped, match="stopped after update 7 of epoch 2"):
+        list(worker.session(spec, stop=Asked(3)))
+    assert list(checkpoint.positions(worker.folder / "trial")) == [(1, 0), (1, 7)]
+    assert [r.epoch for r in worker.run(spec, known_epoch=1)] == [2, 3, 4]
 
 
 def test_a_loop_of_ones_own_is_resumed(own, worker):

@@ -1,0 +1,180 @@
+"""Changes to a sweep that no driver is running: more of it, or failed trials once more.
+
+Each writes records to the journal and starts nothing; `execute` then goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweeps.checks import check
+from sweeps.driver.folder import opened
+from sweeps.errors import Mistake, SpecError, SweepBusy, SweepNotFound
+from sweeps.journal import Journal, held, read
+from sweeps.spec import BudgetSpec, SweepSpec, space_size, trial_count
+from sweeps.state import State, extended
+from sweeps.trial import stop as requests
+from sweeps.values import values_of
+
+POLL_S = 0.1
+
+
+def extend(
+    folder: Path, *, trials: int = 0, epochs: int | None = None, **budget: float | None
+) -> list[str]:
+    """Add to the sweep in `folder`: what it has stays as it is.
+
+    Args:
+        folder: the sweep's own.
+        trials: so many more than now; a grid goes on with the next seeds.
+        epochs: the new last epoch. Finished trials go on to it; those stopped early stay so. A
+            cosine schedule ends with its last epoch, so a longer one is another configuration and
+            is refused.
+        budget: new values of the fields of `budget`.
+
+    Returns:
+        What changed, one line each.
+
+    Raises:
+        SpecError: a change that cannot be.
+        SweepNotFound, SweepBusy: no such sweep; it is being run.
+    """
+    spec = _spec(folder)
+    changes = _more_trials(spec, trials) | _more_epochs(spec, epochs)
+    changes |= {f"budget.{name}": value for name, value in budget.items() if value is not None}
+    _check_budget(read(folder), budget)
+    if not changes:
+        raise SpecError([Mistake("extend", "nothing to add", remedy="Say what: --trials +N, …")])
+    try:
+        new = extended(spec, changes)
+    except ValidationError as error:
+        found = error.errors()[0]
+        place = ".".join(map(str, found["loc"]))
+        raise SpecError([Mistake(place, found["msg"], repr(found["input"]))]) from None
+    if mistakes := check(new):
+        raise SpecError(mistakes)
+    with opened(spec, folder) as journal:
+        old = {path: _value(journal.state.spec, path) for path in changes}
+        journal.write("extend", changes=changes)
+        if epochs:
+            _reopen(journal, ("finished",))
+    return [f"{path}: {old[path]} -> {value}" for path, value in changes.items()]
+
+
+def retry(folder: Path, statuses: tuple[str, ...] = ("failed",)) -> list[int]:
+    """Open the failed trials again; they go on from their last checkpoints.
+
+    Returns:
+        Their numbers.
+
+    Raises:
+        SweepNotFound, SweepBusy: no such sweep; it is being run.
+    """
+    with opened(_spec(folder), folder) as journal:
+        return _reopen(journal, statuses)
+
+
+def stop(folder: Path, patience: float = 60.0) -> bool:
+    """Ask the driver of the sweep in `folder` to stop, and wait until it has.
+
+    Returns:
+        Whether one was running.
+
+    Raises:
+        SweepNotFound: no such sweep.
+        SweepBusy: it still runs after `patience` seconds; the request stands.
+    """
+    read(folder)
+    if not held(folder):
+        return False
+    requests.request(folder)
+    until = time.monotonic() + patience
+    while held(folder):
+        if time.monotonic() > until:
+            raise SweepBusy(
+                f"{folder.name} has not stopped after {patience:g} s; it is still asked to. "
+                "An update may take longer than that: look at it again with `sweeps status`"
+            )
+        time.sleep(POLL_S)
+    return True
+
+
+def _spec(folder: Path) -> SweepSpec:
+    spec = read(folder).spec
+    if spec is None:
+        raise SweepNotFound(f"no sweep at {folder}")
+    return spec
+
+
+def _reopen(journal: Journal, statuses: tuple[str, ...]) -> list[int]:
+    trials = [t for t in journal.state.trials.values() if t.status in statuses]
+    for trial in trials:
+        assert trial.end is not None
+        journal.write(
+            "reopen", trial=trial.number, status=trial.status, value=trial.end.get("value")
+        )
+    return [trial.number for trial in trials]
+
+
+def _more_trials(spec: SweepSpec, trials: int) -> dict[str, Any]:
+    if not trials:
+        return {}
+    if trials < 0:
+        raise SpecError([Mistake("--trials", "adds to what there is", str(trials))])
+    total = trial_count(spec) + trials
+    unlimited = trial_count(spec.model_copy(update={"budget": BudgetSpec()}))
+    changes: dict[str, Any] = {"search.trials": max(total, unlimited)}
+    if spec.search.sampler == "grid":
+        replicates = math.ceil(changes["search.trials"] / (space_size(spec) or 1))
+        changes["search.replicates"] = max(replicates, spec.search.replicates)
+    if spec.budget.max_trials is not None and total > spec.budget.max_trials:
+        changes["budget.max_trials"] = total
+    return changes
+
+
+def _check_budget(state: State, budget: dict[str, float | None]) -> None:
+    """A budget that is used up already would only end the sweep again."""
+    used = {
+        "max_trials": len(state.trials) - 1,
+        "max_epochs": state.epochs,
+        "max_hours": state.seconds / 3600,
+    }
+    for name, amount in used.items():
+        limit = budget.get(name)
+        if limit is not None and 0 < limit <= amount:
+            rule = "is used up already"
+            found = f"{limit:g}; {amount if name != 'max_trials' else amount + 1:.4g} used"
+            raise SpecError([Mistake(f"budget.{name}", rule, found, "Give more")])
+
+
+def _more_epochs(spec: SweepSpec, epochs: int | None) -> dict[str, Any]:
+    if epochs is None:
+        return {}
+    now = spec.training.epochs
+    if epochs <= now:
+        rule = "must be above the sweep's epochs"
+        raise SpecError([Mistake("--epochs", rule, f"{epochs}; the sweep has {now}")])
+    if "cosine" in values_of(spec, "training.schedule.name") and not spec.training.loop:
+        raise SpecError(
+            [
+                Mistake(
+                    "--epochs",
+                    "a cosine schedule has come to its end with its last epoch; a longer one is "
+                    "another configuration",
+                    f"{epochs} after {now}",
+                    "Run a new sweep with that many epochs, or use a constant or step schedule",
+                )
+            ]
+        )
+    return {"training.epochs": epochs}
+
+
+def _value(spec: Any, path: str) -> Any:
+    for part in path.split("."):
+        spec = getattr(spec, part)
+    return spec

@@ -1,0 +1,98 @@
+"""Where a sweep stands, in a few lines or as JSON; read from the journal alone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+from sweeps.journal import held
+from sweeps.report.results import Sweep
+from sweeps.spec import trial_count
+from sweeps.state import Trial
+
+_FRAMES = 3
+"""Last lines of a traceback that are shown."""
+
+
+def status(sweep: Sweep, as_json: bool = False) -> str:
+    """States, trials by status, the best so far, and every failure with where and why."""
+    facts = gathered(sweep)
+    if as_json:
+        return json.dumps(facts) + "\n"
+    return "\n".join(_lines(sweep, facts)) + "\n"
+
+
+def gathered(sweep: Sweep) -> dict[str, Any]:
+    """The facts: plain values alone."""
+    state, best = sweep.state, sweep.best
+    last = state.sessions[-1] if state.sessions else {"state": "not started"}
+    if held(sweep.folder):
+        last = {"state": "running"}
+    elif last["state"] == "started":
+        last = {"state": "interrupted", "reason": "its driver died"}
+    statuses = Counter(t.status for t in state.trials.values())
+    if last["state"] != "running" and "running" in statuses:
+        statuses["open"] = statuses.pop("running")
+    return {
+        "name": sweep.spec.name,
+        "state": last["state"],
+        "reason": last.get("reason", ""),
+        "updated": state.updated,
+        "trials": dict(statuses),
+        "total": trial_count(sweep.spec),
+        "epochs": state.epochs,
+        "hours": state.seconds / 3600,
+        "trial_hours": state.trial_seconds / 3600,
+        "best": best and {"trial": best.trial, "value": best.value, "params": best.params},
+        "failures": [
+            _failure(t) for t in state.trials.values() if t.status in ("failed", "diverged")
+        ],
+    }
+
+
+def _failure(trial: Trial) -> dict[str, Any]:
+    assert trial.end is not None
+    error = trial.end.get("error") or {}
+    nodes = [result["node"] for result in trial.results if result.get("node")]
+    return {
+        "trial": trial.number,
+        "status": trial.status,
+        "reason": trial.end["reason"],
+        "epoch": trial.epoch,
+        "attempts": len(trial.attempts),
+        "node": error.get("node") or (nodes[-1] if nodes else ""),
+        "device": error.get("device", ""),
+        "params": trial.params,
+        "seed": trial.seed,
+        "traceback": error.get("traceback", ""),
+    }
+
+
+def _lines(sweep: Sweep, facts: dict[str, Any]) -> list[str]:
+    ago = max(0.0, time.time() - facts["updated"])
+    reason = f" ({facts['reason']})" if facts["reason"] else ""
+    counts = ", ".join(f"{n} {status}" for status, n in sorted(facts["trials"].items()))
+    lines = [
+        f"{facts['name']}: {facts['state']}{reason}, last record {ago:.0f} s ago",
+        f"trials   {sum(facts['trials'].values())} of {facts['total']}: {counts or 'none started'}",
+        f"epochs   {facts['epochs']} in {facts['hours']:.2f} h, {facts['trial_hours']:.2f} trial-h",
+    ]
+    if best := facts["best"]:
+        lines.append(f"best     {best['value']:.4g}: trial {best['trial']}, {best['params']}")
+    for failure in facts["failures"]:
+        lines += _told(failure)
+    return lines
+
+
+def _told(failure: dict[str, Any]) -> list[str]:
+    place = " ".join(filter(None, (failure["node"], failure["device"])))
+    lines = [
+        f"trial {failure['trial']} {failure['status']} in epoch {failure['epoch'] + 1}"
+        f"{' on ' + place if place else ''}, attempt {failure['attempts']}: "
+        f"{failure['reason'].strip().splitlines()[0] if failure['reason'].strip() else 'unknown'}",
+        f"    params {failure['params']}, seed {failure['seed']}",
+    ]
+    trace = failure["traceback"].strip().splitlines()[-_FRAMES:]
+    return lines + [f"    {line}" for line in trace]

@@ -1,0 +1,192 @@
+"""A sweep as its journal tells it: a fold over the records that sweeps/journal.py describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from sweeps.errors import JournalError
+from sweeps.spec import SweepSpec, put
+
+Record = dict[str, Any]
+Observer = Callable[[Record, "State"], None]
+"""Called with each new record and the state after it."""
+
+
+@dataclass
+class Trial:
+    """What the journal says of one trial."""
+
+    number: int
+    params: dict[str, Any]
+    seed: int
+    proposed: float
+    attempts: list[Record] = field(default_factory=list)
+    results: list[Record] = field(default_factory=list)
+    end: Record | None = None
+    seconds: float = 0.0
+    """From each attempt to its last record, together."""
+
+    @property
+    def epoch(self) -> int:
+        """Last epoch with a result; 0 before the first."""
+        return self.results[-1]["epoch"] if self.results else 0
+
+    @property
+    def status(self) -> str:
+        """finished, pruned, failed, diverged; running when it has no end yet."""
+        return self.end["status"] if self.end else "running"
+
+    def values(self, metric: str) -> dict[int, float]:
+        """That metric by epoch, where it was reported as a finite number."""
+        found = ((r["epoch"], r["metrics"].get(metric)) for r in self.results)
+        return {epoch: value for epoch, value in found if value is not None}
+
+    def last(self, metric: str) -> float | None:
+        """The last of `values`; None when there is none."""
+        found = (r["metrics"].get(metric) for r in reversed(self.results))
+        return next((value for value in found if value is not None), None)
+
+
+@dataclass
+class State:
+    """The sweep as folded from its journal; `apply` takes the next record."""
+
+    spec: SweepSpec | None = None
+    identity: str = ""
+    created: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+    trials: dict[int, Trial] = field(default_factory=dict)
+    sessions: list[Record] = field(default_factory=list)
+    records: int = 0
+    updated: float = 0.0
+    ended: int = 0
+    """Trials with an end."""
+    epochs: int = 0
+    """Results of all trials."""
+    seconds: float = 0.0
+    """By the clock, from each session's start to its last record, together."""
+    trial_seconds: float = 0.0
+    """`seconds` of all trials."""
+    finished: bool = False
+    """Whether the last driver went through to the end, and nothing was added since."""
+    _leader: Trial | None = None
+    """The best of the finished trials: looking for it among 10,000 takes 10 ms."""
+
+    def apply(self, record: Record) -> None:
+        """Take one record into the state.
+
+        Raises:
+            JournalError: the record is out of order or of no known kind.
+        """
+        if not isinstance(record, dict) or not {"n", "kind", "time"} <= record.keys():
+            raise JournalError(f"record {self.records} of the journal is none: {record!r:.60}")
+        if record["n"] != self.records:
+            raise JournalError(f"record {record['n']} stands where {self.records} should")
+        self.records += 1
+        self._count(record)
+        self.updated = record["time"]
+        match record["kind"]:
+            case "sweep":
+                self.spec = _spec(record["spec"])
+                self.identity = record["identity"]
+                self.versions = record["versions"]
+                self.created = record["time"]
+            case "session":
+                self.sessions.append(record)
+                self.finished = record["state"] == "finished"
+            case "trial":
+                number = record["trial"]
+                self.trials[number] = Trial(
+                    number, record["params"], record["seed"], record["time"]
+                )
+            case "attempt":
+                self.trials[record["trial"]].attempts.append(record)
+            case "result":
+                self.trials[record["trial"]].results.append(record)
+            case "end":
+                self._end(self.trials[record["trial"]], record)
+            case "reopen":
+                self._reopen(self.trials[record["trial"]])
+            case "extend":
+                assert self.spec is not None
+                self.spec = extended(self.spec, record["changes"])
+                self.finished = False
+            case kind:
+                raise JournalError(f"record {record['n']} is of unknown kind {kind!r}")
+
+    def _count(self, record: Record) -> None:
+        """Add up what budgets are counted in."""
+        self.epochs += record["kind"] == "result"
+        if not self._at_work(record):
+            return
+        self.seconds += max(0.0, record["time"] - self.updated)
+        if record["kind"] in ("result", "end"):
+            trial = self.trials[record["trial"]]
+            times = [r["time"] for r in (*trial.attempts[-1:], *trial.results[-1:])]
+            worked = max(0.0, record["time"] - max(times, default=record["time"]))
+            trial.seconds += worked
+            self.trial_seconds += worked
+
+    def _at_work(self, record: Record) -> bool:
+        """Whether a driver was at work from the record before to this one."""
+        if not self.sessions or self.sessions[-1]["state"] != "started":
+            return False
+        if record["kind"] == "session":
+            return record["state"] != "started"
+        if record["kind"] == "end":  # what a last result decided, the next driver may write
+            return all(
+                r["decision"] == "continue" for r in self.trials[record["trial"]].results[-1:]
+            )
+        return record["kind"] not in ("extend", "reopen")
+
+    def _end(self, trial: Trial, record: Record) -> None:
+        self.ended += trial.end is None
+        trial.end = record
+        if trial.status == "finished":
+            self._leader = self._better([trial] if self._leader is None else [self._leader, trial])
+
+    def _reopen(self, trial: Trial) -> None:
+        self.ended -= trial.end is not None
+        trial.end = None
+        self.finished = False
+        if trial is self._leader:
+            self._leader = self._better(t for t in self.trials.values() if t.status == "finished")
+
+    def best(self) -> Trial | None:
+        """The trial with the best last value among those trained in full (else among all)."""
+        others = (t for t in self.trials.values() if t.status in ("pruned", "running"))
+        return self._leader or self._better(others)
+
+    def _better(self, trials: Iterable[Trial]) -> Trial | None:
+        """The one with the best last value; of equals the one proposed first."""
+        assert self.spec is not None
+        objective = self.spec.objective
+        sign = 1 if objective.mode == "max" else -1
+        scored = [(t, v) for t in trials if (v := t.last(objective.metric)) is not None]
+        return max(scored, key=lambda s: (sign * s[1], -s[0].number), default=(None,))[0]
+
+
+def extended(spec: SweepSpec, changes: dict[str, Any]) -> SweepSpec:
+    """The spec with new values at dotted paths.
+
+    Raises:
+        pydantic.ValidationError: a value that its field refuses.
+    """
+    tree = spec.model_dump(mode="json")
+    for path, value in changes.items():
+        put(tree, path, value)
+    return SweepSpec.model_validate(tree)
+
+
+def _spec(tree: Any) -> SweepSpec:
+    try:
+        return SweepSpec.model_validate(tree)
+    except ValidationError as error:
+        found = error.errors()[0]
+        place = ".".join(map(str, found["loc"]))
+        message = f"its spec was written by another version: {place}: {found['msg']}"
+        raise JournalError(message) from None

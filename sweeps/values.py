@@ -1,0 +1,40 @@
+"""What a field of the spec can be in a sweep: its own value, or what the space or an arm gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sweeps.spec import ARM, Dimension, Scalar, SweepSpec
+
+
+def ends(dimension: Dimension) -> tuple[Scalar, ...]:
+    """Every value of a choice; both ends of a range, as the type that will be proposed."""
+    if dimension.kind in ("uniform", "loguniform"):
+        return tuple(float(v) for v in dimension.values)
+    if dimension.kind in ("int", "logint"):
+        return tuple(int(v) for v in dimension.values)
+    return dimension.values
+
+
+def values_of(spec: SweepSpec, path: str) -> tuple[Any, ...]:
+    """What the field at `path` can be in this sweep."""
+    return tuple(dict.fromkeys(v for arm in arms_of(spec) for v in values_in(spec, path, arm)))
+
+
+Arm = dict[str, Scalar]
+
+
+def arms_of(spec: SweepSpec) -> list[Arm]:
+    """What each arm that takes part sets; a single one that sets nothing if there are none."""
+    named = [spec.arms[str(name)] for name in spec.space[ARM].values] if spec.arms else []
+    return named or [{}]
+
+
+def values_in(spec: SweepSpec, path: str, arm: Arm) -> tuple[Any, ...]:
+    """What the field at `path` can be in one arm."""
+    if path in spec.space:
+        return ends(spec.space[path])
+    value: Any = spec
+    for part in path.split("."):
+        value = getattr(value, part, None) if value is not None else None
+    return (arm.get(path, value),)

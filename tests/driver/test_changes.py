@@ -1,0 +1,266 @@
+"""More of a sweep, failed trials again, budgets to their very limit; no Ray, made curves."""
+
+from __future__ import annotations
+
+import pytest
+from test_conductor import drive, spec, story, train
+
+from sweeps.driver import budget, changes
+from sweeps.driver.conductor import Conductor
+from sweeps.driver.folder import opened
+from sweeps.errors import SpecError, SweepBusy, SweepNotFound
+from sweeps.journal import held, read
+from sweeps.trial import stop
+
+CONSTANT = {"epochs": 9, "schedule": {"name": "constant"}}
+
+
+def run(spec, folder) -> None:
+    with opened(spec, folder) as journal:
+        conductor = Conductor(journal)
+        conductor.session("started")
+        drive(conductor)
+        conductor.session("finished" if conductor.complete else "budget")
+
+
+def test_more_trials_are_those_of_a_larger_sweep(tmp_path) -> None:
+    run(spec(search={"trials": 12, "sampler": "random"}), tmp_path / "small")
+    before = story(tmp_path / "small")
+    assert changes.extend(tmp_path / "small", trials=8) == ["search.trials: 12 -> 20"]
+    assert not read(tmp_path / "small").finished
+    run(read(tmp_path / "small").spec, tmp_path / "small")
+    run(spec(search={"trials": 20, "sampler": "random"}), tmp_path / "large")
+    assert story(tmp_path / "small")[:12] == before
+    assert story(tmp_path / "small") == story(tmp_path / "large")
+
+
+def test_more_of_a_grid_is_the_next_seeds(tmp_path) -> None:
+    grid = spec(
+        space={"model.noise.ghost_size": {"choice": [4, 8]}},
+        search={"sampler": "grid"},
+        stopping={"name": "none"},
+    )
+    with opened(grid, tmp_path / "s") as journal:
+        for trial in iter(Conductor(journal).next, None):
+            assert trial.seed == 0
+    changes.extend(tmp_path / "s", trials=4)
+    with opened(grid, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        handed = [conductor.next() for _ in range(6)]
+        assert conductor.next() is None
+    assert [(a.params["model.noise.ghost_size"], a.seed) for a in handed] == [
+        (4, 0),
+        (8, 0),
+        (4, 1),
+        (8, 1),
+        (4, 2),
+        (8, 2),
+    ]
+
+
+def test_more_epochs_go_on_with_those_trained_in_full(tmp_path) -> None:
+    short = spec(training=CONSTANT)
+    run(short, tmp_path / "s")
+    before = {n: t.status for n, t in read(tmp_path / "s").trials.items()}
+    assert changes.extend(tmp_path / "s", epochs=20) == ["training.epochs: 9 -> 20"]
+    run(short, tmp_path / "s")
+    after = read(tmp_path / "s")
+    assert after.finished and after.spec.training.epochs == 20
+    assert after.identity == short.identity()
+    for number, status in before.items():
+        trial = after.trials[number]
+        assert trial.status in (("finished", "pruned") if status == "finished" else (status,))
+        assert [r["epoch"] for r in trial.results] == list(range(1, trial.epoch + 1))
+        assert trial.epoch > 9 if status == "finished" else trial.epoch <= 9
+    assert any(t.epoch == 20 for t in after.trials.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 20}, "a cosine schedule has come to its end with its last epoch"),
+        ({"epochs": 9}, r"must be above the sweep's epochs \(found 9; the sweep has 9\)"),
+        ({"trials": -1}, r"adds to what there is \(found -1\)"),
+        ({}, "nothing to add"),
+        ({"max_hours": -1}, "budget.max_hours"),
+    ],
+)
+def test_a_change_that_cannot_be_changes_nothing(tmp_path, options, message) -> None:
+    run(spec(search={"trials": 2}), tmp_path / "s")
+    before = (tmp_path / "s" / "journal.jsonl").read_bytes()
+    with pytest.raises(SpecError, match=message):
+        changes.extend(tmp_path / "s", **options)
+    assert (tmp_path / "s" / "journal.jsonl").read_bytes() == before
+    with pytest.raises(SweepNotFound):
+        changes.extend(tmp_path / "none", trials=1)
+
+
+def test_failed_trials_go_on_from_where_they_were(tmp_path) -> None:
+    three = spec(search={"trials": 3}, stopping={"name": "none"})
+    with opened(three, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        first, second = conductor.next(), conductor.next()
+        train(conductor, first, upto=2)
+        conductor.failed(first.trial, {"type": "OSError", "message": "disk"})
+        conductor.failed(second.trial, {"type": "TrialDiverged", "message": "nan"}, "diverged")
+        drive(conductor)
+    assert changes.retry(tmp_path / "s") == [0]
+    with opened(three, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        again = conductor.next()
+        assert (again.trial, again.attempt, again.known_epoch) == (0, 2, 2)
+        assert conductor.next() is None
+        train(conductor, again)
+    assert [t.status for t in read(tmp_path / "s").trials.values()][:2] == ["finished", "diverged"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 10, 31])
+@pytest.mark.parametrize("places", [1, 2, 5])
+def test_a_budget_of_epochs_is_used_to_the_last_and_no_further(tmp_path, limit, places) -> None:
+    """Many trials at a time, each reporting in turn, as workers beside one another do."""
+    with opened(spec(budget={"max_epochs": limit}), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        running = {}
+        while True:
+            while len(running) < places and (one := conductor.next()):
+                running[one.trial] = one.known_epoch
+            if not running:
+                break
+            assert journal.state.epochs + len(running) <= limit
+            number = min(running, key=running.get)
+            running[number] += 1
+            if conductor.result(number, running[number], {"val_accuracy": 0.5}):
+                del running[number]
+        assert journal.state.epochs == limit
+        assert not conductor.complete
+    changes.extend(tmp_path / "s", max_epochs=limit + 3)
+    run(spec(), tmp_path / "s")
+    assert read(tmp_path / "s").epochs == limit + 3
+
+
+def test_a_budget_of_trials_caps_the_search(tmp_path) -> None:
+    run(spec(budget={"max_trials": 5}), tmp_path / "s")
+    assert len(read(tmp_path / "s").trials) == 5
+    assert read(tmp_path / "s").finished
+    changes.extend(tmp_path / "s", max_trials=7)
+    run(spec(), tmp_path / "s")
+    assert len(read(tmp_path / "s").trials) == 7
+
+
+def test_budgets_of_hours_count_every_session(tmp_path, monkeypatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("sweeps.journal.time.time", lambda: now)
+    limited = spec(budget={"max_hours": 2, "max_gpu_hours": 1.5}, resources={"gpus_per_trial": 0.5})
+    with opened(limited, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        conductor.session("started")
+        one = conductor.next()
+        now += 3600
+        conductor.result(one.trial, 1, {"val_accuracy": 0.5})
+        conductor.session("interrupted")
+        state = journal.state
+        assert (state.seconds, state.trial_seconds) == (3600, 3600)
+    now += 7 * 86400
+    with opened(limited, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        conductor.session("started")
+        assert journal.state.seconds == 3600
+        conductor.next()
+        state, live = journal.state, conductor.live
+        assert budget.used_up(state, live, now + 3599) == ""
+        assert budget.used_up(state, live, now + 3600) == "budget.max_hours of 2 is used up"
+        conductor.next()  # two at a time now: half a GPU each
+        assert budget.used_up(state, conductor.live, now + 3599) == ""
+        roomy = spec(budget={"max_gpu_hours": 1.5}, resources={"gpus_per_trial": 0.5})
+        state.spec = roomy
+        assert budget.used_up(state, conductor.live, now + 3599) == ""
+        assert "max_gpu_hours of 1.5" in budget.used_up(state, conductor.live, now + 3600)
+
+
+def test_pauses_between_drivers_use_no_budget(tmp_path, monkeypatch) -> None:
+    """Also where a driver died after a last result, and the next one writes the end."""
+    now = 1000.0
+    monkeypatch.setattr("sweeps.journal.time.time", lambda: now)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(record, state) -> None:
+        if record.get("decision") == "prune":
+            raise Killed
+
+    with pytest.raises(Killed), opened(spec(), tmp_path / "s") as journal:
+        conductor = Conductor(journal, kill)
+        conductor.session("started")
+        now += 10
+        drive(conductor)
+    used = read(tmp_path / "s").seconds
+    assert used == 10
+    now += 86400
+    changes.extend(tmp_path / "s", trials=1)
+    now += 86400
+    with opened(spec(), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        conductor.session("started")
+        assert (journal.state.seconds, journal.state.trial_seconds) == (10, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [({"max_trials": 4}, "4; 5 used"), ({"max_epochs": 20}, "20; 45 used")],
+)
+def test_a_budget_that_is_used_up_already_is_refused(tmp_path, options, found) -> None:
+    run(spec(search={"trials": 5}, stopping={"name": "none"}), tmp_path / "s")
+    with pytest.raises(SpecError, match=f"is used up already \\(found {found}\\)"):
+        changes.extend(tmp_path / "s", **options)
+
+
+def test_more_trials_than_a_budget_allows_raise_the_budget_alone(tmp_path) -> None:
+    run(spec(search={"trials": 4}, budget={"max_trials": 1}), tmp_path / "s")
+    changes.extend(tmp_path / "s", trials=1)
+    after = read(tmp_path / "s").spec
+    assert (after.search.trials, after.budget.max_trials) == (4, 2)
+
+
+def test_what_ran_out_of_memory_is_tried_once_more_alone_and_last(tmp_path) -> None:
+    with opened(spec(search={"trials": 3}), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        first, second = conductor.next(), conductor.next()
+        error = {"type": "OutOfMemoryError", "message": "CUDA out of memory"}
+        conductor.out_of_memory(first.trial, error)
+        third = conductor.next()
+        assert third.trial == 2
+        assert conductor.next() is None  # not beside the two that run
+        train(conductor, second)
+        train(conductor, third)
+        again = conductor.next()
+        assert (again.trial, again.attempt, again.alone) == (0, 2, True)
+        conductor.out_of_memory(again.trial, error)
+        assert journal.state.trials[0].status == "failed"
+        assert conductor.next() is None
+
+
+def test_a_stopped_trial_stays_open_and_a_preempted_one_is_handed_out_again(tmp_path) -> None:
+    with opened(spec(resources={"max_attempts": 1}), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        one = conductor.next()
+        conductor.stopped(one.trial, again=True)
+        again = conductor.next()
+        assert (again.trial, again.attempt) == (one.trial, 2)
+        conductor.stopped(again.trial)
+        assert journal.state.trials[one.trial].end is None
+
+
+def test_stop_asks_the_driver_and_waits_for_it(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "s"
+    one = spec(search={"trials": 1})
+    run(one, folder)
+    assert not changes.stop(folder)
+    with opened(one, folder):
+        assert held(folder)
+        with pytest.raises(SweepBusy, match="has not stopped after 0 s"):
+            changes.stop(folder, patience=0)
+        asked = stop.Stop(folder)
+        assert asked()
+    with opened(one, folder):  # the next driver forgets the request
+        assert not stop.Stop(folder)()
