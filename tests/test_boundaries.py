@@ -26,6 +26,7 @@ def pulled_in(code: str) -> set[str]:
     [
         ("import sweeps.cli", set()),
         ("from sweeps.reading import load; load('sweeps/configs/digits.yaml')", set()),
+        ("import sweeps.experiments as e; e.listing(); e.spec_of('c100_gni', smoke=True)", set()),
         ("import sweeps.track.launcher", set()),
         ("import sweeps.report.results, sweeps.report.tables", set()),
         ("import sweeps.trial.datasets", set()),
@@ -43,7 +44,8 @@ def test_an_import_pulls_in_no_more_than_it_needs(code, allowed, monkeypatch) ->
 def test_public_names() -> None:
     import sweeps
 
-    assert sorted(sweeps.__all__) == ["load", "resume", "run"]
+    names = ["extend", "load", "reproduce", "resume", "retry", "run", "stop"]
+    assert sorted(sweeps.__all__) == names
     assert all(callable(getattr(sweeps, name)) for name in sweeps.__all__)
 
 
@@ -65,6 +67,6 @@ def test_the_readmes_commands_exist() -> None:
 
 def test_each_ready_sweep_opens_with_its_cost_and_command() -> None:
     for config in (ROOT / "sweeps" / "configs").rglob("*.yaml"):
-        head = config.read_text()[:600]
-        assert "# Cost:" in head and "# Expect:" in head, config
-        assert f"sweeps run sweeps/configs/{config.name}" in head, config
+        head = re.match(r"(?:#.*\n)*", config.read_text())
+        assert head and "# Cost:" in head[0] and "# Expect:" in head[0], config
+        assert f"# Run:    sweeps run {config.relative_to(ROOT)}\n" in head[0], config
