@@ -1,5 +1,6 @@
 """Data parallel: a worker's own batch is what its layers see. Two gloo processes."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ def work(rank: int, folder: str) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
     gni.add_ghost_noise(model, 4)
     gni.set_generator(model, torch.Generator().manual_seed(10 + rank))
-    parallel = nn.parallel.DistributedDataParallel(model, broadcast_buffers=False)
+    parallel = nn.parallel.DistributedDataParallel(model, forward_sync_buffers=False)
     x = torch.randn(16, 3).chunk(2)[rank]
     parallel(x).square().sum().backward()
     found = {
@@ -25,7 +26,8 @@ def work(rank: int, folder: str) -> None:
         "mean": model[1].running_mean,
     }
     torch.save(found, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # gloo's threads at times abort the interpreter's own exit
 
 
 def test_two_workers(tmp_path: Path) -> None:
