@@ -18,6 +18,8 @@
     reopen    trial, status, value                        an ended trial goes on: what it had been
     extend    changes                                     new values at dotted paths of the spec
 
+A metric `NAME@UPDATE` of a result belongs to that update of the trial, any other to its epoch.
+
 Each record is written whole and synced before the driver acts on it. A crash can leave only a torn
 last line, which the next write or driver cuts off; anything else that cannot be read is a
 `JournalError`.

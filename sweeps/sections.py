@@ -191,6 +191,8 @@ class TrainingSpec(Frozen):
     checkpoint_every: PositiveInt | str = 1
     """Epochs from one checkpoint to the next (`2` or `2 epochs`), or minutes (`10 minutes`), which
     cut an epoch where they fall. The last epoch always writes one."""
+    weight_distance: bool = False
+    """Record how far all weights are from their start (L2) after updates 1, 2, 3, 4, 6, 8, 11, …"""
     loop: ImportPath | None = None
     """A training loop of your own instead of ours, `package.module:function`."""
 

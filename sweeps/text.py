@@ -23,3 +23,14 @@ def short_names(paths: list[str]) -> dict[str, str]:
         others = [p for p in paths if p != path]
         short[path] = next(e for e in endings if not any(f".{o}".endswith(f".{e}") for o in others))
     return short
+
+
+def at_update(name: str, update: int) -> str:
+    """The key of a metric that belongs to an update, counted from 1 over the trial: `name@16`."""
+    return f"{name}@{update}"
+
+
+def split_update(key: str) -> tuple[str, int | None]:
+    """Name and update of a metric's key; no update for a metric of the epoch."""
+    name, _, update = key.rpartition("@")
+    return (name, int(update)) if name and update.isdecimal() else (key, None)

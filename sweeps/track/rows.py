@@ -12,6 +12,7 @@ from typing import Any
 from mlflow.entities import Metric
 
 from sweeps.state import Record, State, Trial
+from sweeps.text import split_update
 from sweeps.track.artifacts import error_summary
 
 STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}
@@ -25,13 +26,19 @@ def milliseconds(seconds: float) -> int:
 
 
 def result_rows(results: list[Record]) -> list[Metric]:
-    """Every number in these results; the epoch is the step."""
+    """Every number in these results; the step is the epoch, of a key NAME@UPDATE that update."""
     return [
-        Metric(_REFUSED.sub("_", key), float(value), milliseconds(result["time"]), result["epoch"])
+        _row(key, value, result)
         for result in results
         for key, value in result["metrics"].items()
         if isinstance(value, int | float)
     ]
+
+
+def _row(key: str, value: float, result: Record) -> Metric:
+    name, update = split_update(key)
+    step = result["epoch"] if update is None else update
+    return Metric(_REFUSED.sub("_", name), float(value), milliseconds(result["time"]), step)
 
 
 def trial_tags(trial: Trial, versions: dict[str, str], closing: bool) -> dict[str, str]:

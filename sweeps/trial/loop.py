@@ -25,7 +25,8 @@ class EpochResult:
     metrics: dict[str, float]
     """train_loss and train_accuracy over the epoch's updates (label smoothing included), val_loss
     and val_accuracy after it (with `data.evaluate: test` test_loss and test_accuracy), lr of its
-    last update, images_per_second in training, seconds."""
+    last update, images_per_second in training, seconds. A key `NAME@UPDATE` belongs to that update,
+    counted from 1 over the trial: with `training.weight_distance` weight_distance@1, @2, @3, …"""
     state: Callable[[], State]
     """All that is needed to go on after this epoch: copies of tensors, numbers and strings on the
     CPU. To be called before the next result is asked for; later it raises RuntimeError."""

@@ -22,6 +22,7 @@ from sweeps.spec import TrialSpec
 from sweeps.trial.batches import Batch, Batches, ResidentBatches
 from sweeps.trial.build import build_model
 from sweeps.trial.datasets import Data
+from sweeps.trial.distance import Distances, WeightDistance, as_metrics
 from sweeps.trial.folder import ImageFiles
 from sweeps.trial.optim import FusedOptimizer, learning_rate
 from sweeps.trial.settings import epoch_settings, get_generators, set_generators
@@ -43,6 +44,8 @@ class Part:
     correct: Tensor
     generators: dict[str, Tensor]
     """States to go on from, in the part that a checkpoint gave; empty in one begun here."""
+    distances: Distances
+    """Of the weights from their start, where the spec asks for them."""
 
 
 class Training:
@@ -67,6 +70,7 @@ class Training:
         )
         self._model.to(memory_format=self._format)
         self._parameters = [p for p in self._model.parameters() if p.requires_grad]
+        self._distance = WeightDistance(self._parameters) if spec.weight_distance else None
         self._lr = torch.zeros((), device=device)
         self._optimizer = FusedOptimizer(self._model, spec.optimizer, self._lr)
         half = spec.precision == "float16" and self._on_gpu
@@ -109,10 +113,11 @@ class Training:
         if part := state.get("part"):
             losses = [loss.to(self._device) for loss in part["losses"]]
             correct = part["correct"].to(self._device, copy=True)
-            self._part = Part(part["step"], losses, correct, part["generators"])
+            distances = {u: d.to(self._device) for u, d in part.get("distances", {}).items()}
+            self._part = Part(part["step"], losses, correct, part["generators"], distances)
 
     def _nothing_yet(self) -> Part:
-        return Part(0, [], torch.zeros((), dtype=torch.int64, device=self._device), {})
+        return Part(0, [], torch.zeros((), dtype=torch.int64, device=self._device), {}, {})
 
     def _state(self) -> State:
         state: State = {
@@ -137,6 +142,8 @@ class Training:
             self._lr.fill_(rate)
             part.losses.append(self._update(images, labels, part.correct))
             part.step += 1
+            if self._distance:
+                self._distance.note(first + part.step, part.distances)
             if at_step:
                 at_step(part.step, self._state)
         loss = torch.stack(part.losses).double()
@@ -147,7 +154,8 @@ class Training:
                 f" with learning rate {rates[step]:g}"
             )
         accuracy = part.correct.item() / (updates * spec.batch_size)
-        return {"train_loss": loss.mean().item(), "train_accuracy": accuracy, "lr": rates[-1]}
+        metrics = {"train_loss": loss.mean().item(), "train_accuracy": accuracy, "lr": rates[-1]}
+        return metrics | as_metrics(part.distances)
 
     def _update(self, images: Tensor, labels: Tensor, correct: Tensor) -> Tensor:
         """One update; adds to `correct` and returns the mean loss, both on the device."""
