@@ -19,6 +19,7 @@ from sweeps.report.canvas import (
     objective_axis,
     varied,
 )
+from sweeps.report.distance import distance_figure, recorded
 from sweeps.report.maps import SIZE, STRENGTH, ghost_map, isolation
 from sweeps.report.results import Sweep
 from sweeps.spec import rungs
@@ -31,13 +32,16 @@ def draw(sweep: Sweep, folder: Path) -> list[Path]:
     """Draw what the sweep has data for into `folder`; returns the files.
 
     The learning curves; then the map over ghost size and strength where the space has both, else a
-    plot of each dimension of the space by itself. The sweep must have a trial with a value.
+    plot of each dimension of the space by itself; then the weights' distance from their start. The
+    sweep must have a trial with a value.
     """
     figures = {"learning_curves.png": learning_curves(sweep)}
     if {SIZE, STRENGTH} <= set(varied(sweep)):
         figures["ghost_map.png"] = ghost_map(sweep)
     elif varied(sweep):
         figures["isolation.png"] = isolation(sweep)
+    if recorded(sweep):
+        figures["weight_distance.png"] = distance_figure(sweep)
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=_DPI)
     return [folder / name for name in figures]

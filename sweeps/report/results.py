@@ -13,7 +13,7 @@ from sweeps import journal
 from sweeps.errors import CheckpointError
 from sweeps.spec import NoiseSpec, SweepSpec
 from sweeps.state import Trial
-from sweeps.text import short_names
+from sweeps.text import short_names, split_update
 
 if TYPE_CHECKING:
     import pandas
@@ -108,13 +108,17 @@ class Sweep:
         return pandas.DataFrame(self.rows(), columns=columns)
 
     def points(self) -> list[dict[str, Any]]:
-        """What `curves` holds, one dict an epoch."""
+        """What `curves` holds, one dict an epoch; metrics of an update are left out."""
         fields = ("epoch", "decision", "rung", "time")
         return [
-            {"trial": t.number, **{k: r[k] for k in fields}, **r["metrics"]}
+            {"trial": t.number, **{k: r[k] for k in fields}, **_of_epoch(r["metrics"])}
             for t in self.state.trials.values()
             for r in t.results
         ]
+
+    def distances(self) -> list[dict[str, Any]]:
+        """One dict a recorded distance of the weights from their start: trial, epoch, update."""
+        return [row for trial in self.state.trials.values() for row in distance_rows(trial)]
 
     def curves(self) -> pandas.DataFrame:
         """One row an epoch: trial, every metric, the decision on it, its time in Unix seconds."""
@@ -161,6 +165,21 @@ class Sweep:
 def effective_size(noise: NoiseSpec) -> float:
     """ν = N/s²: the ghost size that makes as much noise at strength 1; infinite without noise."""
     return noise.ghost_size / noise.strength**2 if noise.strength else math.inf
+
+
+def distance_rows(trial: Trial) -> list[dict[str, Any]]:
+    """What `Sweep.distances` holds of one trial."""
+    return [
+        {"trial": trial.number, "epoch": result["epoch"], "update": update, "distance": value}
+        for result in trial.results
+        for key, value in result["metrics"].items()
+        for name, update in [split_update(key)]
+        if name == "weight_distance" and update is not None
+    ]
+
+
+def _of_epoch(metrics: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in metrics.items() if split_update(key)[1] is None}
 
 
 def _seconds(trial: Trial) -> float:

@@ -13,11 +13,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
 from sweeps.spec import trial_count
 from sweeps.state import Trial
 
 _SHOWN = 10
+_MOST_CONFIGURATIONS = 40
 _WIDTH = 80
 _CELL = 7
 _ROOM = 37
@@ -48,6 +50,8 @@ def summary(sweep: Sweep) -> RenderableType:
     parts: list[RenderableType] = [_head(sweep)]
     if sweep.ranked():
         parts.append(_top(sweep))
+    if rows := summary_rows(sweep):
+        parts.append(_over_seeds(sweep, rows))
     parts += [Text(f"• {line}") for line in missing(sweep)]
     parts += [Text(f"✗ {line}") for line in _failures(sweep)]
     if sweep.ranked():
@@ -129,6 +133,32 @@ def _top(sweep: Sweep) -> RenderableType:
             row.append(_number(effective_size(noise), 3) if noise else "no noise")
         table.add_row(*row, trial.status, style=None if trial.status == "finished" else "dim")
     return table
+
+
+def _over_seeds(sweep: Sweep, rows: list[dict[str, Any]]) -> RenderableType:
+    """Mean ± sample standard deviation of each configuration, in the order of the grid."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("configuration", overflow="fold")
+    for name in ("n", f"{sweep.spec.objective.metric}, mean ± sd"):
+        table.add_column(name, justify="right")
+    with_slope = any("slope" in row for row in rows)
+    if with_slope:
+        table.add_column("distance / ln(update)", justify="right")
+    for row in rows[:_MOST_CONFIGURATIONS]:
+        cells = [row["configuration"], str(row["n"]), _spread(row["mean"], row["sd"])]
+        if with_slope:
+            cells.append(_spread(row.get("slope"), row.get("slope_sd")))
+        table.add_row(*cells)
+    if len(rows) <= _MOST_CONFIGURATIONS:
+        return table
+    more = f"and {len(rows) - _MOST_CONFIGURATIONS} more: configurations.csv"
+    return Group(table, Text(more, style="dim"))
+
+
+def _spread(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return "-"
+    return f"{mean:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
 
 
 def _failures(sweep: Sweep) -> list[str]:

@@ -6,14 +6,19 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep
 from sweeps.report.tables import as_text
 
-_FIGURES = ("learning_curves.png", "ghost_map.png", "isolation.png")
+_FIGURES = ("learning_curves.png", "ghost_map.png", "isolation.png", "weight_distance.png")
+_TABLES = ("configurations.csv", "weight_distance.csv")
 
 
 def write(folder: Path) -> Path:
     """Write `folder/report/` anew and return it: summary.txt, trials.csv, curves.csv, figures.
+
+    With several seeds a configuration also configurations.csv (mean and sd of each); with recorded
+    distances of the weights also weight_distance.csv.
 
     Whatever the sweep holds is reported, be it nothing; summary.txt says what is missing.
 
@@ -25,11 +30,14 @@ def write(folder: Path) -> Path:
     sweep = Sweep(folder)
     report = sweep.folder / "report"
     report.mkdir(exist_ok=True)
-    for name in _FIGURES:
+    for name in (*_FIGURES, *_TABLES):
         (report / name).unlink(missing_ok=True)
     (report / "summary.txt").write_text(as_text(sweep), encoding="utf-8")
     _write_csv(report / "trials.csv", sweep.rows())
     _write_csv(report / "curves.csv", sweep.points())
+    for name, rows in zip(_TABLES, (summary_rows(sweep), sweep.distances()), strict=True):
+        if rows:
+            _write_csv(report / name, rows)
     if sweep.ranked():
         from sweeps.report import figures
 

@@ -34,7 +34,9 @@ def test_distances_are_those_of_a_slow_loop(spec, tiny):
         updates[0] += 1
         weights = state()["model"]
         names = [n for n, _ in model.named_parameters()]
-        squares = [((weights[n] - s).double() ** 2).sum().item() for n, s in zip(names, start)]
+        squares = [
+            ((weights[n] - s).double() ** 2).sum().item() for n, s in zip(names, start, strict=True)
+        ]
         wanted[updates[0]] = math.sqrt(sum(squares))
 
     model = build_model(spec, in_channels=3, image_size=6, classes=2)
