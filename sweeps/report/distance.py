@@ -47,7 +47,8 @@ def distance_figure(sweep: Sweep) -> Figure:
         ends = numpy.array([updates[0], updates[-1]])
         axes.plot(ends, intercept + slope * numpy.log(ends), color=colour, linewidth=1.1)
         slopes.append(slope)
-        text = f"{each.label}: slope {slope:.3g} (n = {len(fits)})"
+        r2 = statistics.fmean(f.r2 for f in fits)
+        text = f"{each.label}: slope {slope:.3g}, R² {r2:.2f} (n = {len(fits)})"
         entries.append(Line2D([], [], color=colour, marker=mark, markersize=4.5, label=text))
     axes.set_xscale("log")
     axes.set_xlabel("update (log scale)")
