@@ -23,8 +23,8 @@ def on_grid(update: int) -> bool:
 class WeightDistance:
     """The L2 norm of all trainable parameters minus their values at the start.
 
-    Weights, gains and biases count alike; running statistics do not (Hoffer et al. 2017, section
-    3). The start is a function of the seed: it is made again on a resume, not kept in checkpoints.
+    Weights, gains and biases count alike; running statistics do not (Hoffer et al., 2017).
+    The start is a function of the seed: it is made again on a resume, not kept in checkpoints.
 
     Args:
         parameters: the trainable parameters as they were initialised; they are copied.
