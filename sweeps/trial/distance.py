@@ -38,9 +38,8 @@ class WeightDistance:
     def note(self, update: int, distances: Distances) -> None:
         """Add the distance after `update`, if that is on the grid; the device is not waited for."""
         if on_grid(update):
-            moved = torch._foreach_sub(self._parameters, self._start)
-            norms = torch.stack(torch._foreach_norm(moved))
-            distances[update] = torch.linalg.vector_norm(norms.double())
+            moved = [now - start for now, start in zip(self._parameters, self._start, strict=True)]
+            distances[update] = torch.nn.utils.get_total_norm(moved)
 
 
 def as_metrics(distances: Distances) -> dict[str, float]:
