@@ -1,0 +1,36 @@
+"""The command line, a thin skin over the Python names: one command a verb."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from sweeps.cli import looks, runs
+
+_VERBS = (
+    looks.check,
+    runs.run,
+    runs.reproduce,
+    runs.resume,
+    runs.extend,
+    runs.retry,
+    looks.stop,
+    looks.status,
+    looks.report,
+    looks.sync,
+    looks.ui,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ghost-noise-sweeps")
+def main() -> None:
+    """Find out how much ghost noise a network wants: search, stop early, record, resume."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # the user's own models, data and loops
+
+
+for _verb in _VERBS:
+    main.add_command(_verb)

@@ -1,0 +1,152 @@
+"""The verbs that run trials. No logic: each calls a Python function of the same meaning."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sweeps.cli import options
+from sweeps.errors import SweepError, SweepStopped
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@options.running
+@options.clear_errors
+def run(file: Path, storage: str | None, address: str | None, as_json: bool) -> None:
+    """Run the sweep of a spec; if its folder is there already, go on with it."""
+    import sweeps
+    from sweeps.reading import load
+
+    spec = load(file)
+    _drive(
+        lambda view: sweeps.run(spec, storage=storage, address=address, observe=view),
+        as_json,
+        spec.name,
+        storage or spec.storage,
+    )
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--smoke", is_flag=True, help="Try it in a minute on a CPU; figures mean nothing.")
+@click.option("--data", metavar="DIR", help="Folder that holds the data [default: the spec's].")
+@options.running
+@options.clear_errors
+def reproduce(
+    name: str | None, smoke: bool, data: str | None, as_json: bool, **place: str | None
+) -> None:
+    """List the published experiments, or run one by NAME."""
+    import sweeps
+    from sweeps import experiments
+
+    if name is None:
+        click.echo(experiments.listing())
+        return
+    spec = experiments.spec_of(name, smoke=smoke, data=data)
+    if smoke:
+        click.echo(experiments.note(spec), err=True)
+    _drive(
+        lambda view: sweeps.run(spec, observe=view, **place),
+        as_json,
+        spec.name,
+        place["storage"] or spec.storage,
+    )
+
+
+@click.command()
+@click.argument("name")
+@options.running
+@options.clear_errors
+def resume(name: str, storage: str | None, address: str | None, as_json: bool) -> None:
+    """Go on with a sweep from its journal and checkpoints."""
+    import sweeps
+
+    place = storage or sweeps.STORAGE
+    sweeps.load(name, storage=place)
+    _drive(
+        lambda view: sweeps.resume(name, storage=place, address=address, observe=view),
+        as_json,
+        name,
+        place,
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.option("--trials", type=click.IntRange(min=0), default=0, help="So many more.")
+@click.option("--epochs", type=click.IntRange(min=1), help="The new last epoch.")
+@click.option("--max-trials", type=click.IntRange(min=1), help="New budget: trials.")
+@click.option("--max-epochs", type=click.IntRange(min=1), help="New budget: epochs in all.")
+@click.option("--max-hours", type=float, help="New budget: hours by the clock.")
+@click.option("--max-gpu-hours", type=float, help="New budget: GPU-hours.")
+@options.running
+@options.clear_errors
+def extend(name: str, storage: str | None, as_json: bool, **more: Any) -> None:
+    """Add trials, epochs or budget to a sweep, then go on with it."""
+    import sweeps
+
+    place = storage or sweeps.STORAGE
+    _drive(
+        lambda view: sweeps.extend(name, storage=place, observe=view, **more),
+        as_json,
+        name,
+        place,
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.option("--failed", is_flag=True, required=True, help="The trials that raised or died.")
+@options.running
+@options.clear_errors
+def retry(name: str, failed: bool, storage: str | None, address: str | None, as_json: bool) -> None:
+    """Run failed trials once more, from their last checkpoints."""
+    import sweeps
+
+    place = storage or sweeps.STORAGE
+    _drive(
+        lambda view: sweeps.retry(name, storage=place, address=address, observe=view),
+        as_json,
+        name,
+        place,
+    )
+
+
+def _drive(start: Callable[[Any], Any], as_json: bool, name: str, storage: str) -> None:
+    """Run with the view that suits the output; then the table, or how to go on."""
+    from sweeps.driver.views import view
+
+    try:
+        with view(as_json) as shown:
+            sweep = start(shown)
+    except (KeyboardInterrupt, SweepStopped) as end:
+        word = "Stopped" if isinstance(end, SweepStopped) else "Interrupted"
+        click.echo(f"\n{word}{_how_to_go_on(name, storage)}", err=True)
+        sys.exit(options.INTERRUPTED)
+    if not as_json:
+        from sweeps.report.tables import show
+
+        show(sweep)
+    failed = any(trial.status == "failed" for trial in sweep.state.trials.values())
+    sys.exit(options.SOME_FAILED if failed else 0)  # a diverged trial is a finding, not a failure
+
+
+def _how_to_go_on(name: str, storage: str) -> str:
+    """What is kept, and the command that goes on."""
+    import sweeps
+
+    try:
+        finished = sweeps.load(name, storage=storage).state.finished
+    except SweepError:  # before the first record
+        finished = False
+    verb = "report" if finished else "resume"
+    again = shlex.join(["sweeps", verb, name, *options.place(storage)])
+    if finished:
+        return f" after the last trial; all is kept. The report: {again}"
+    return f"; all finished epochs are kept. Go on with: {again}"
