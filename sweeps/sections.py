@@ -115,7 +115,7 @@ class ModelSpec(Frozen):
     """Which network, and what stands at its norm sites and between them."""
 
     name: str = "mlp"
-    """One of our own (`checks.OWN_MODELS`), `torchvision:NAME`, or `package.module:function`."""
+    """One of our own (`networks.OWN_MODELS`), `torchvision:NAME`, or `package.module:function`."""
     options: dict[str, Scalar] = Field(default_factory=dict)
     """Arguments of the network, such as `depth` and `width` of the mlp."""
     norm: NormSpec = NormSpec()

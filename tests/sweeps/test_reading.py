@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.checks import OWN_MODELS, torchvision_models
+from sweeps.checks.networks import OWN_MODELS, torchvision_models
 from sweeps.errors import SpecError
 from sweeps.reading import load, parse
 

@@ -1,0 +1,38 @@
+"""What a spec can get wrong between its fields, found without importing torch, Ray or MLflow.
+
+Each function takes the spec and yields mistakes; `check` collects them all. A value of the space is
+checked by putting it into the fixed part: every choice, and both ends of every range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sweeps.checks import networks, paths, searching, training
+from sweeps.errors import Mistake
+from sweeps.spec import SweepSpec
+from sweeps.trial.locate import check_data
+
+
+def check(spec: SweepSpec) -> list[Mistake]:
+    """Every mistake between the fields of `spec`, in the order of its sections."""
+    if mistakes := [*paths.space_paths(spec)]:
+        return mistakes
+    if mistakes := [*paths.space_values(spec)]:
+        return mistakes
+    found = [
+        *check_data(spec.data),
+        *training.evaluate(spec),
+        *networks.models(spec),
+        *networks.places(spec),
+        *training.batches(spec),
+        *training.loop(spec),
+        *searching.search(spec),
+        *searching.stopping(spec),
+    ]
+    return list(dict.fromkeys(_where_written(mistake, spec) for mistake in found))
+
+
+def _where_written(mistake: Mistake, spec: SweepSpec) -> Mistake:
+    """A field that the space varies is written there."""
+    return replace(mistake, path=f"space.{mistake.path}") if mistake.path in spec.space else mistake
