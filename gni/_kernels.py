@@ -16,9 +16,13 @@ FEW = 2**16  # values; below, a call costs more than its sweep (128 x 128 and 25
 
 
 def foldable(x: Tensor) -> bool:
-    """Tell whether `x` (B, C, *space) can be folded for the CPU's norm kernels."""
+    """Tell whether `x` (B, C, *space) can be folded for the CPU's norm kernels.
+
+    A compiler fuses plain operations better than it calls those.
+    """
     return (
         x.device.type == "cpu"
+        and not torch.compiler.is_compiling()
         and x.dim() > 2
         and x.dtype in (torch.float32, torch.float64)
         and x.is_contiguous()

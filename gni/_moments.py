@@ -23,12 +23,15 @@ class Moments(NamedTuple):
     var: Tensor
 
 
+def under_func() -> bool:
+    """Tell whether the code runs under a torch.func transform; can be compiled."""
+    binding = cast(Any, torch._C)  # pyright: ignore[reportPrivateUsage]
+    return binding._are_functorch_transforms_active()
+
+
 def transformed() -> bool:
     """Tell whether the code is being compiled or runs under a torch.func transform."""
-    if torch.compiler.is_compiling():
-        return True
-    functorch = cast(Any, torch._C)._functorch  # pyright: ignore[reportPrivateUsage]
-    return functorch.peek_interpreter_stack() is not None
+    return torch.compiler.is_compiling() or under_func()
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:

@@ -119,3 +119,35 @@ class TestCompiled:
         compiled = torch.compile(layer, fullgraph=True, backend="eager")
         with pytest.raises(Exception, match="cannot draw from an explicit generator"):
             compiled(torch.randn(8, 3))
+
+    @pytest.mark.parametrize(
+        ("name", "rows"), [("in one", 2 * 64), ("ghost", 2 * 16), ("exclusive", 2 * 64)]
+    )
+    def test_what_is_kept_for_the_backward(self, name: str, rows: int) -> None:
+        """Two values an instance or group and channel; the partition is the default backend's."""
+        torch._dynamo.reset()
+        compiled = torch.compile(LAYERS[name](), backend="aot_eager_decomp_partition")
+        x = torch.randn(64, 3, 16, 16, requires_grad=True)
+        kept: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            compiled(x)
+        assert x.numel() <= sum(kept.values()) <= x.numel() + 3 * (rows + 4)
+
+    def test_members_of_a_vmap_in_one_graph(self) -> None:
+        torch._dynamo.reset()
+        x, ghosts = torch.randn(2, 8, 3, 4, 4), torch.randint(8, (8, 4))
+        strengths = torch.tensor([0.5, 1.5])
+
+        def member(x: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+            return gni.functional.batch_norm_ghost_noise(
+                x, ghosts, None, None, strength=strength, training=True
+            )
+
+        together = torch.compile(torch.func.vmap(member), fullgraph=True, backend="aot_eager")
+        alone = torch.stack([member(*pair) for pair in zip(x, strengths, strict=True)])
+        torch.testing.assert_close(together(x, strengths), alone)
