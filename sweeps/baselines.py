@@ -6,7 +6,9 @@ the axes that it tunes, its settings put into the fixed part.
 
 from __future__ import annotations
 
+import hashlib
 import math
+from typing import Any
 
 from sweeps.confirming import ConfirmSpec
 from sweeps.spec import ARM, BudgetSpec, Dimension, SearchSpec, SweepSpec, put, trial_count
@@ -43,15 +45,8 @@ def baseline_spec(spec: SweepSpec, name: str) -> SweepSpec:
     for path, value in {**arm, **settings}.items():
         if path != ARM:
             put(tree, path, value)
-    fixed = {p: d for p, d in _free(spec, name).items() if d.kind == "fixed"}
     plain = SweepSpec.model_validate(tree | {"arms": {}, "space": {}, "confirm": None})
-    return plain.model_copy(
-        update={
-            "space": fixed | tuned(spec, name),
-            "search": _share(spec, spec.confirm, name),
-            "budget": BudgetSpec(),
-        }
-    )
+    return plain.model_copy(update=_own_search(spec, name))
 
 
 def planned(spec: SweepSpec) -> int:
@@ -64,13 +59,21 @@ def planned(spec: SweepSpec) -> int:
 def shares(spec: SweepSpec) -> dict[str, int]:
     """Trials of each baseline's search."""
     names = spec.confirm.baselines if spec.confirm else ()
-    return {name: trial_count(baseline_spec(spec, name)) for name in names}
+    return {n: trial_count(spec.model_copy(update=_own_search(spec, n))) for n in names}
 
 
 def confirmations(spec: SweepSpec) -> int:
     """Trials that read the test images: every arm on every fresh seed."""
     confirm = spec.confirm
     return (confirm.top + len(confirm.baselines)) * confirm.seeds if confirm else 0
+
+
+def _own_search(spec: SweepSpec, name: str) -> dict[str, Any]:
+    assert spec.confirm is not None
+    fixed = {p: d for p, d in _free(spec, name).items() if d.kind == "fixed"}
+    space = fixed | tuned(spec, name)
+    search = _share(spec, spec.confirm, name)
+    return {"space": space, "search": search, "budget": BudgetSpec()}
 
 
 def _free(spec: SweepSpec, name: str) -> dict[str, Dimension]:
@@ -93,4 +96,6 @@ def _share(spec: SweepSpec, confirm: ConfirmSpec, name: str) -> SearchSpec:
     if trials is None and spec.search.sampler != "grid":
         varied = sum(d.kind != "fixed" for d in spec.space.values())
         trials = max(1, math.ceil(trial_count(spec) * axes / max(1, varied)))
-    return spec.search.model_copy(update={"trials": trials})
+    digest = hashlib.sha256(f"{spec.search.seed}/{name}".encode()).digest()
+    seed = int.from_bytes(digest[:4], "big")  # draws that are not those of the search
+    return spec.search.model_copy(update={"trials": trials, "seed": seed})
