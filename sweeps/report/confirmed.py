@@ -28,35 +28,39 @@ def shown(found: Confirmation) -> RenderableType:
 
 def _arms(found: Confirmation) -> RenderableType:
     table = _table("configuration", "n", f"{found.metric}, mean ± sd")
-    table.add_column(f"{found.confidence:.0%}".replace("%", " %"), justify="right", no_wrap=True)
+    table.add_column(f"{100 * found.confidence:g} %", justify="right", no_wrap=True)
     table.add_column("IQM", justify="right", no_wrap=True)
     for arm in found.arms:
         spread = _fixed(arm.mean) + ("" if arm.sd is None else f" ± {arm.sd:.4f}")
         name = _named(arm)
         middle = _fixed(arm.interquartile_mean)
-        table.add_row(name, str(len(arm.values)), spread, _ends(arm.interval, 1, 4), middle)
+        table.add_row(name, str(len(arm.values)), spread, _ends(arm.interval), middle)
     return table
 
 
 def _comparisons(found: Confirmation) -> RenderableType:
     points = in_points(found.metric)
     scale, digits = (100, 2) if points else (1, 4)
-    unit = "difference, points" if points else "difference"
-    table = _table("comparison", "n", unit)
-    for name in (f"{found.confidence:.0%}".replace("%", " %"), "P(better)", "p (Holm)", "found"):
-        table.add_column(name, justify="right" if name != "found" else "left")
+    table = _table("comparison", "n", "points" if points else "difference")
+    for name in ("P(better)", "p (Holm)", "found"):
+        table.add_column(name, justify="left" if name == "found" else "right", no_wrap=True)
     for each in found.comparisons:
-        mean = "-" if each.mean is None else f"{scale * each.mean:+.{digits}f}"
         table.add_row(
             f"{each.arm} - {each.baseline}",
             str(each.n),
-            mean,
-            _ends(each.interval, scale, digits),
+            _difference(each, scale, digits),
             _fixed(each.improvement, 2),
             "-" if each.adjusted is None else f"{each.adjusted:.2g}",
-            _short(each),
+            "no difference" if each.finding == "no difference found" else each.finding,
         )
     return table
+
+
+def _difference(each: Comparison, scale: float, digits: int) -> str:
+    if each.mean is None or each.interval is None:
+        return "-"
+    half = scale * (each.interval.high - each.interval.low) / 2
+    return f"{scale * each.mean:+.{digits}f} ± {half:.{digits}f}"
 
 
 def _table(*names: str) -> Table:
@@ -70,15 +74,8 @@ def _named(arm: Arm) -> str:
     return f"{arm.name}: {arm.label}" if arm.label else arm.name
 
 
-def _short(each: Comparison) -> str:
-    return "no difference" if each.finding == "no difference found" else each.finding
-
-
-def _ends(interval: Interval | None, scale: float, digits: int) -> str:
-    if interval is None:
-        return "-"
-    sign = "+" if scale != 1 else ""
-    return " … ".join(f"{scale * end:{sign}.{digits}f}" for end in interval)
+def _ends(interval: Interval | None) -> str:
+    return "-" if interval is None else " … ".join(map(_fixed, interval))
 
 
 def _fixed(value: float | None, digits: int = 4) -> str:
@@ -89,7 +86,8 @@ def _note(found: Confirmation) -> str:
     text = (
         f"Test figures of configurations chosen on validation, each trained in full on the same "
         f"{len(found.seeds)} fresh seeds ({found.seeds[0]} to {found.seeds[-1]}), tested once. "
-        "Intervals: bootstrap of a mean, paired t of a difference. IQM: interquartile mean."
+        f"{100 * found.confidence:g} % intervals: bootstrap of a mean, paired t (±) of a "
+        "difference. IQM: interquartile mean."
     )
     if found.comparisons:
         text += " P(better): chance that a run of the first is better than one of the second."
