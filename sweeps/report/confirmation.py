@@ -77,7 +77,6 @@ def confirmation_of(state: State) -> Confirmation | None:
     arms = [arm(state, each) for each in picked]
     objective = spec.objective
     found = comparisons(arms, objective.mode, confirm.confidence) if complete else []
-    sentence = verdict(arms, found, objective.test_metric, confirm.confidence)
     return Confirmation(
         metric=objective.test_metric,
         mode=objective.mode,
@@ -88,7 +87,11 @@ def confirmation_of(state: State) -> Confirmation | None:
         complete=complete,
         arms=arms,
         comparisons=found,
-        verdict=sentence if complete else _not_yet(over, done, total),
+        verdict=(
+            verdict(arms, found, objective.test_metric, confirm.confidence)
+            if complete
+            else _not_yet(over, done, total)
+        ),
         missing=[*_missing(state, picked, arms)] if over else [],
     )
 
