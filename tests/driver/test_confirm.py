@@ -70,10 +70,13 @@ def run(wanted: SweepSpec, folder, observe=lambda record, state: None) -> State:
 def story(state: State) -> list:
     """What was decided, without times and attempts."""
     return [
-        (t.number, t.params, t.seed, t.baseline, t.of, t.status)
-        + tuple((r["epoch"], tuple(r["metrics"].items()), r["decision"]) for r in t.results)
+        (t.number, t.params, t.seed, t.baseline, t.of, t.status, list(map(_told, t.results)))
         for t in state.trials.values()
     ]
+
+
+def _told(result: dict) -> tuple:
+    return result["epoch"], result["metrics"], result["decision"]
 
 
 @pytest.fixture(scope="module")
