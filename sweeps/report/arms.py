@@ -122,7 +122,7 @@ def comparisons(arms: list[Arm], mode: str, confidence: float) -> list[Compariso
                 differences=d,
                 mean=mean,
                 sd=statistics.deviation(found) if found else None,
-                interval=statistics.paired_interval(found, confidence),
+                interval=statistics.student_interval(found, confidence),
                 p=p,
                 adjusted=None if p is None else q,
                 improvement=statistics.probability_of_improvement(*better) if found else None,

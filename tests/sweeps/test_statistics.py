@@ -14,9 +14,9 @@ from sweeps.statistics import (
     interquartile_mean,
     mean,
     mean_interval,
-    paired_interval,
     paired_p,
     probability_of_improvement,
+    student_interval,
 )
 
 OURS = [0.981, 0.979, 0.984, 0.976, 0.98, 0.983, 0.979, 0.977]
@@ -28,7 +28,7 @@ def test_the_paired_t_test_is_scipys() -> None:
     scipy = stats.ttest_rel(OURS, THEIRS)
     assert paired_p(apart) == pytest.approx(scipy.pvalue, rel=1e-9)
     for confidence in (0.9, 0.95, 0.99):
-        assert paired_interval(apart, confidence) == pytest.approx(
+        assert student_interval(apart, confidence) == pytest.approx(
             tuple(scipy.confidence_interval(confidence)), rel=1e-9
         )
 
@@ -54,11 +54,12 @@ def test_holm_on_the_textbooks_example() -> None:
 
 
 def test_few_or_equal_values_say_no_more_than_they_can() -> None:
-    assert (deviation([1.0]), mean_interval([1.0]), paired_interval([1.0])) == (None, None, None)
+    assert (deviation([1.0]), mean_interval([1.0]), student_interval([1.0])) == (None, None, None)
     assert paired_p([0.3]) is None
     assert paired_p([0.0, 0.0, 0.0]) == 1.0
     assert paired_p([0.3, 0.3]) == 0.5  # not 0: two seeds cannot be sure of anything
-    assert mean_interval([0.4, 0.4, 0.4]) == (0.4, 0.4)
+    assert mean_interval([0.4] * 5) == (0.4, 0.4)
+    assert mean_interval([1.0, 2.0, 4.0]) == student_interval([1.0, 2.0, 4.0])
 
 
 def test_the_bootstrap_interval_is_the_same_each_time_and_students_for_normal_values() -> None:
@@ -72,7 +73,9 @@ def test_the_bootstrap_interval_is_the_same_each_time_and_students_for_normal_va
 @pytest.mark.parametrize("interval", ["bootstrap", "paired t"])
 def test_an_interval_of_ten_normal_values_covers_the_mean_as_often_as_it_says(interval) -> None:
     rng, runs = np.random.default_rng(0), 300
-    find = paired_interval if interval == "paired t" else lambda v: mean_interval(v, resamples=1000)
+    find = (
+        student_interval if interval == "paired t" else lambda v: mean_interval(v, resamples=1000)
+    )
     found = [find(list(rng.normal(0, 1, 10))) for _ in range(runs)]
     hits = sum(low <= 0 <= high for low, high in found)
     assert stats.binomtest(hits, runs, 0.95).pvalue > 0.001, hits / runs
