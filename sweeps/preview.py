@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sweeps.baselines import confirmations, shares, tuned
 from sweeps.spec import Dimension, Scalar, SweepSpec, rungs, trial_count
 
 
@@ -18,23 +21,47 @@ def preview(spec: SweepSpec) -> str:
         *(f"    {name}: {_settings(arm)}" for name, arm in spec.arms.items()),
         f"search     {spec.search.sampler}, {trials} trials, seed {spec.search.seed}",
     ]
+    total = trials + sum(shares(spec).values())
     if steps:
         at = ", ".join(map(str, steps))
         lines.append(
             f"stopping   asha: the best 1/{spec.stopping.reduction} go on at epochs {at}; "
             f"the last epoch is {epochs}"
         )
-        least = epochs + (trials - 1) * steps[0]
+        searches = 1 + len(shares(spec))
+        least = searches * epochs + (total - searches) * steps[0]
     else:
         lines.append("stopping   none")
-        least = trials * epochs
-    lines.append(f"epochs     at most {trials * epochs}, at least {least}")
+        least = total * epochs
+    lines += _confirmation(spec)
+    tested = confirmations(spec) * epochs
+    lines.append(f"epochs     at most {total * epochs + tested}, at least {least + tested}")
     return "\n".join(lines)
 
 
-def _settings(arm: dict[str, Scalar]) -> str:
-    """What an arm sets, after its paths."""
-    return ", ".join(f"{path} {value}" for path, value in arm.items()) or "as it stands"
+def _confirmation(spec: SweepSpec) -> list[str]:
+    """What each baseline searches, and what is trained on fresh seeds for the test images."""
+    confirm = spec.confirm
+    if confirm is None:
+        return []
+    lines = ["baselines  each searched by itself, over what it tunes"] if confirm.baselines else []
+    for name, trials in shares(spec).items():
+        axes = ", ".join(tuned(spec, name)) or "nothing"
+        settings = _settings(confirm.baselines[name])
+        lines.append(f"  {name}: {settings}; tunes {axes} in {trials} trials")
+    arms = f"the best {confirm.top}" + (" and each baseline's best" if confirm.baselines else "")
+    count = confirmations(spec)
+    lines += [
+        f"confirm    {arms}, on {confirm.seeds} fresh seeds: {count} trials in full",
+        f"           ({count * spec.training.epochs} epochs); only these read the test images",
+    ]
+    return lines
+
+
+def _settings(arm: Mapping[str, Scalar | None]) -> str:
+    """What an arm or a baseline sets, after its paths."""
+    shown = (f"{path} {'null' if value is None else value}" for path, value in arm.items())
+    return ", ".join(shown) or "as it stands"
 
 
 def axis(dimension: Dimension) -> str:

@@ -29,6 +29,11 @@ class ObjectiveSpec(Frozen):
     mode: Literal["max", "min"] = "max"
     """Defaults to min for a metric whose name ends in loss or error."""
 
+    @property
+    def test_metric(self) -> str:
+        """The same metric of the test images: test_accuracy for val_accuracy."""
+        return f"test_{self.metric.removeprefix('val_')}"
+
     @model_validator(mode="before")
     @classmethod
     def _losses_go_down(cls, raw: Any) -> Any:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from sweeps.confirming import ConfirmSpec
 from sweeps.dimension import Dimension, DimensionKind
 from sweeps.fields import Fraction, Frozen, ImportPath, PositiveInt, Scalar, put, section
 from sweeps.sections import (
@@ -41,6 +43,7 @@ __all__ = [
     "ARM",
     "GROUPED",
     "BudgetSpec",
+    "ConfirmSpec",
     "ConvSpec",
     "DataSpec",
     "Dimension",
@@ -81,6 +84,8 @@ class TrialSpec(Frozen):
     objective: ObjectiveSpec
     threads: PositiveInt
     seed: int
+    confirm: bool = Field(default=False, exclude_if=lambda confirm: not confirm)
+    """Read the test images too, once: test_loss and test_accuracy after the last epoch."""
 
 
 ARM = "arm"
@@ -101,6 +106,8 @@ class SweepSpec(Frozen):
     search: SearchSpec = SearchSpec()
     objective: ObjectiveSpec = ObjectiveSpec()
     stopping: StoppingSpec = StoppingSpec()
+    confirm: ConfirmSpec | None = Field(default=None, exclude_if=lambda confirm: confirm is None)
+    """What is confirmed on test data when the search has ended; null: nothing."""
     resources: ResourcesSpec = ResourcesSpec()
     budget: BudgetSpec = BudgetSpec()
     storage: str = "sweep-data"
@@ -139,8 +146,10 @@ class SweepSpec(Frozen):
         )
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def trial(self, params: dict[str, Scalar], seed: int) -> TrialSpec:
-        """The trial at one point of the space.
+    def trial(
+        self, params: Mapping[str, Scalar | None], seed: int, *, confirm: bool = False
+    ) -> TrialSpec:
+        """The trial at one point of the space, or at a baseline's; `confirm`: on test data too.
 
         Raises:
             pydantic.ValidationError: a value that its field refuses.
@@ -150,7 +159,8 @@ class SweepSpec(Frozen):
         for path, value in {**arm, **params}.items():
             if path != ARM:
                 put(fixed, path, value)
-        return TrialSpec(**fixed, threads=self.resources.threads_per_trial, seed=seed)
+        threads = self.resources.threads_per_trial
+        return TrialSpec(**fixed, threads=threads, seed=seed, confirm=confirm)
 
 
 def rungs(spec: SweepSpec) -> list[int]:

@@ -12,6 +12,7 @@ from sweeps.errors import JournalError
 from sweeps.spec import SweepSpec, put
 
 Record = dict[str, Any]
+_UNFINISHED = ("pruned", "running")
 Observer = Callable[[Record, "State"], None]
 """Called with each new record and the state after it."""
 
@@ -29,6 +30,15 @@ class Trial:
     end: Record | None = None
     seconds: float = 0.0
     """From each attempt to its last record, together."""
+    baseline: str = ""
+    """The baseline of `confirm` that it tunes or confirms; empty for one of the search."""
+    of: int | None = None
+    """A confirmation's configuration, by the number of the trial that found it."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether it is one of the search itself: not of a baseline, not a confirmation."""
+        return not self.baseline and self.of is None
 
     @property
     def epoch(self) -> int:
@@ -99,10 +109,7 @@ class State:
                 self.sessions.append(record)
                 self.finished = record["state"] == "finished"
             case "trial":
-                number = record["trial"]
-                self.trials[number] = Trial(
-                    number, record["params"], record["seed"], record["time"]
-                )
+                self.trials[record["trial"]] = _proposed(record)
             case "attempt":
                 self.trials[record["trial"]].attempts.append(record)
             case "result":
@@ -146,7 +153,7 @@ class State:
     def _end(self, trial: Trial, record: Record) -> None:
         self.ended += trial.end is None
         trial.end = record
-        if trial.status == "finished":
+        if trial.status == "finished" and trial.searches:
             self._leader = self._better([trial] if self._leader is None else [self._leader, trial])
 
     def _reopen(self, trial: Trial) -> None:
@@ -154,11 +161,12 @@ class State:
         trial.end = None
         self.finished = False
         if trial is self._leader:
-            self._leader = self._better(t for t in self.trials.values() if t.status == "finished")
+            finished = (t for t in self.trials.values() if t.status == "finished" and t.searches)
+            self._leader = self._better(finished)
 
     def best(self) -> Trial | None:
-        """The trial with the best last value among those trained in full (else among all)."""
-        others = (t for t in self.trials.values() if t.status in ("pruned", "running"))
+        """The search's best last value among trials trained in full (else among all)."""
+        others = (t for t in self.trials.values() if t.status in _UNFINISHED and t.searches)
         return self._leader or self._better(others)
 
     def _better(self, trials: Iterable[Trial]) -> Trial | None:
@@ -168,6 +176,17 @@ class State:
         sign = 1 if objective.mode == "max" else -1
         scored = [(t, v) for t in trials if (v := t.last(objective.metric)) is not None]
         return max(scored, key=lambda s: (sign * s[1], -s[0].number), default=(None,))[0]
+
+
+def _proposed(record: Record) -> Trial:
+    return Trial(
+        record["trial"],
+        record["params"],
+        record["seed"],
+        record["time"],
+        baseline=record.get("baseline", ""),
+        of=record.get("of"),
+    )
 
 
 def extended(spec: SweepSpec, changes: dict[str, Any]) -> SweepSpec:

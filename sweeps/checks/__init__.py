@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sweeps.checks import networks, paths, searching, training
+from sweeps.checks import confirming, networks, paths, searching, training
 from sweeps.errors import Mistake
 from sweeps.spec import SweepSpec
 from sweeps.trial.locate import check_data
@@ -30,7 +30,8 @@ def check(spec: SweepSpec) -> list[Mistake]:
         *searching.search(spec),
         *searching.stopping(spec),
     ]
-    return list(dict.fromkeys(_where_written(mistake, spec) for mistake in found))
+    known = list(dict.fromkeys(_where_written(mistake, spec) for mistake in found))
+    return [*known, *confirming.confirm(spec, known, check)]
 
 
 def _where_written(mistake: Mistake, spec: SweepSpec) -> Mistake:

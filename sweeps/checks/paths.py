@@ -20,20 +20,29 @@ def space_paths(spec: SweepSpec) -> Iterator[Mistake]:
     """Fields that there are not, or that may not vary; arms that there are not."""
     arms = [(f"arms.{name}.{path}", path) for name, arm in spec.arms.items() for path in arm]
     varied = [(f"space.{path}", path) for path in spec.space if path != ARM or not spec.arms]
-    known = leaves()
     for place, path in [*arms, *varied]:
         if place.startswith("arms.") and path in spec.space:
             yield Mistake(place, "is varied by the space too", remedy="Leave it out of one of them")
-        if path in known or path.startswith("model.options."):
-            continue
-        short = [k for k in known if k.rpartition(".")[2] == path]
-        remedy = f"Did you mean {short[0]}?" if len(short) == 1 else suggest(path, known)
-        yield Mistake(place, "is no field of data, model or training", remedy=remedy)
+        if not may_vary(path):
+            yield unknown(place, path)
     if spec.arms:
         for name in spec.space[ARM].values:
             if name not in spec.arms:
                 remedy = suggest(str(name), list(spec.arms))
                 yield Mistake(f"space.{ARM}", "is none of the arms", repr(name), remedy)
+
+
+def may_vary(path: str) -> bool:
+    """Whether the space, an arm or a baseline may give the field at `path` a value."""
+    return path in leaves() or path.startswith("model.options.")
+
+
+def unknown(place: str, path: str) -> Mistake:
+    """That there is no such field, with the one that may have been meant."""
+    known = leaves()
+    short = [k for k in known if k.rpartition(".")[2] == path]
+    remedy = f"Did you mean {short[0]}?" if len(short) == 1 else suggest(path, known)
+    return Mistake(place, "is no field of data, model or training", remedy=remedy)
 
 
 @cache

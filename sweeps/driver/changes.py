@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sweeps.baselines import planned
 from sweeps.checks import check
 from sweeps.driver.folder import opened
 from sweeps.errors import Mistake, SpecError, SweepBusy, SweepNotFound
@@ -132,8 +133,9 @@ def _more_trials(spec: SweepSpec, trials: int) -> dict[str, Any]:
     if spec.search.sampler == "grid":
         replicates = math.ceil(changes["search.trials"] / (space_size(spec) or 1))
         changes["search.replicates"] = max(replicates, spec.search.replicates)
-    if spec.budget.max_trials is not None and total > spec.budget.max_trials:
-        changes["budget.max_trials"] = total
+    in_all = planned(extended(spec, changes | {"budget.max_trials": None}))
+    if spec.budget.max_trials is not None and in_all > spec.budget.max_trials:
+        changes["budget.max_trials"] = in_all
     return changes
 
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.driver import budget
-from sweeps.driver.stopping import Stopping
+from sweeps.driver.searches import Searches
 from sweeps.journal import Journal
-from sweeps.search.search import Search
 from sweeps.spec import rungs
 from sweeps.state import Observer, Trial
 
@@ -32,6 +31,8 @@ class Assignment:
     """Last epoch in the journal: the worker reports those after it."""
     alone: bool = False
     """After running out of memory: with the whole device, or on a CPU beside no other trial."""
+    confirm: bool = False
+    """Of a chosen configuration: on test images too, after the last epoch."""
 
 
 class Conductor:
@@ -49,8 +50,7 @@ class Conductor:
         self.state = state
         self._journal = journal
         self._observe = observe
-        self._search = Search(state.spec)
-        self._stopping = Stopping(state.spec)
+        self._searches = Searches(state)
         self._rungs = set(rungs(state.spec))
         self.refusal = ""
         self.stopping = ""
@@ -58,8 +58,7 @@ class Conductor:
         self._live: set[int] = set()
         self._losses: Counter[int] = Counter()
         self._finish_decided()
-        self._search.restore(state.trials)
-        self._replay_rungs()
+        self._searches.restore()
         self._waiting = deque(n for n, trial in sorted(state.trials.items()) if not trial.end)
         self._too_large: deque[int] = deque()
 
@@ -72,7 +71,7 @@ class Conductor:
         """The next attempt to start, None if there is none now.
 
         First what an earlier driver or a lost worker left open, then new proposals, last what ran
-        out of memory.
+        out of memory. Confirmations are proposed once all searches have ended.
         """
         if self.refusal or self.stopping or self._one_alone():
             return None
@@ -80,7 +79,7 @@ class Conductor:
             return None
         if self._waiting:
             return self._hand_out(self._waiting.popleft())
-        if len(self.state.trials) < self._search.total:
+        if self._searches.left:
             return self._hand_out(self._propose())
         if self._too_large and not (self._live and self._on_cpu):
             return self._hand_out(self._too_large.popleft(), alone=True)
@@ -99,7 +98,8 @@ class Conductor:
         self._live.add(number)
         attempt = len(trial.attempts) + 1
         self._write("attempt", trial=number, attempt=attempt, epoch=trial.epoch, alone=alone)
-        return Assignment(number, attempt, trial.params, trial.seed, trial.epoch, alone)
+        confirm = trial.of is not None
+        return Assignment(number, attempt, trial.params, trial.seed, trial.epoch, alone, confirm)
 
     def result(self, number: int, epoch: int, metrics: dict[str, float], node: str = "") -> bool:
         """An epoch of a live trial; True when it is not to go on."""
@@ -111,7 +111,7 @@ class Conductor:
         if value is None:
             self._without_objective(number, epoch, metrics)
             return True
-        decision = self._decide(number, epoch, value)
+        decision = self._decide(trial, epoch, value)
         self._write(
             "result",
             trial=number,
@@ -119,7 +119,7 @@ class Conductor:
             epoch=epoch,
             metrics=clean,
             decision=decision,
-            rung=epoch if epoch in self._rungs else None,
+            rung=epoch if epoch in self._rungs and trial.of is None else None,
             node=node,
         )
         self._losses[number] = 0
@@ -185,24 +185,22 @@ class Conductor:
     @property
     def complete(self) -> bool:
         """Whether every trial has ended and none is left to propose."""
-        return self.state.ended == len(self.state.trials) >= self._search.total
+        return self.state.ended == len(self.state.trials) and not self._searches.left
 
     def _propose(self) -> int:
         number = len(self.state.trials)
-        params, seed = self._search.propose(number)
-        self._write("trial", trial=number, params=params, seed=seed)
+        self._write("trial", trial=number, **self._searches.propose(number))
         return number
 
-    def _decide(self, number: int, epoch: int, value: float) -> str:
+    def _decide(self, trial: Trial, epoch: int, value: float) -> str:
         if epoch >= self.spec.training.epochs:
             return "finish"
-        return "prune" if self._stopping.stops(number, epoch, value) else "continue"
+        return "prune" if self._searches.stops(trial, epoch, value) else "continue"
 
     def _end(self, number: int, status: str, reason: str, error: dict | None = None) -> None:
         self._write_end(number, status, reason, error)
         self._live.discard(number)
-        values = self.state.trials[number].values(self.spec.objective.metric)
-        self._search.end(number, status, values)
+        self._searches.end(self.state.trials[number])
 
     def _write_end(self, number: int, status: str, reason: str, error: dict | None = None) -> None:
         trial = self.state.trials[number]
@@ -230,12 +228,6 @@ class Conductor:
         decision = trial.results[-1]["decision"]
         all_done = trial.epoch >= self.spec.training.epochs
         return decision == "prune" or (decision == "finish" and all_done)
-
-    def _replay_rungs(self) -> None:
-        for trial in self.state.trials.values():
-            for epoch, value in trial.values(self.spec.objective.metric).items():
-                if epoch < self.spec.training.epochs:
-                    self._stopping.stops(trial.number, epoch, value)
 
     def _write(self, kind: str, **content: Any) -> None:
         self._observe(self._journal.write(kind, **content), self.state)

@@ -100,7 +100,7 @@ class TrialActor(tune.Trainable):
         spec, data = self._spec, self._data
         if config["trial"] == 0 and not config["known_epoch"]:
             rehearse(spec, data)
-        trial = spec.trial(config["params"], config["seed"])
+        trial = spec.trial(config["params"], config["seed"], confirm=config["confirm"])
         folder = trial_folder(Path(config["folder"]), config["trial"])
         results = train(
             trial,

@@ -121,7 +121,7 @@ def _import() -> ModuleType:
 
 def _load(spec: SweepSpec) -> Any:
     """The images, read while Ray starts."""
-    from sweeps.trial.datasets import load, training_images
+    from sweeps.trial.datasets import check_test_images, load, training_images
 
     try:
         data = load(spec.data)
@@ -131,6 +131,8 @@ def _load(spec: SweepSpec) -> Any:
         trace = "".join(traceback.format_exception(error))
         reason = f"{type(error).__name__}: {error}"
         raise PreflightError(f"data.name: {spec.data.name} raised {reason}\n{trace}") from error
+    if spec.confirm:
+        check_test_images(spec.data, data)
     images = training_images(spec.data, data)
     largest = max(values_of(spec, "training.batch_size"))
     if images < largest:

@@ -11,7 +11,8 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from sweeps.spec import rungs, trial_count
+from sweeps.selection import expected
+from sweeps.spec import rungs
 from sweeps.state import Record, State, Trial
 from sweeps.text import short_names
 
@@ -102,7 +103,7 @@ class LiveView(PlainView):
         here = ended - self._ended_before
         if not here:
             return None
-        return (time.time() - self._begun) / here * (trial_count(self._state.spec) - ended)
+        return (time.time() - self._begun) / here * (expected(self._state) - ended)
 
 
 def view(as_json: bool = False, out: TextIO | None = None) -> PlainView:
@@ -122,7 +123,7 @@ def goes_on(record: Record, state: State) -> bool:
 def plan(state: State) -> str:
     """What going on means: which trials go on and from where, how many are to come."""
     assert state.spec is not None
-    total = trial_count(state.spec)
+    total = expected(state)
     left = [t for t in state.trials.values() if not t.end]
     lines = [f"{state.spec.name}: {_ended(state)} of {total} trials have ended"]
     for trial in left[:_PLANNED]:
@@ -141,7 +142,7 @@ def trial_line(trial: Trial, state: State) -> str:
     metric = state.spec.objective.metric
     ended_well = trial.status in ("finished", "pruned")
     shown = f"{metric} {trial.end['value']:.4f}" if ended_well else first_line(trial.end["reason"])
-    total = trial_count(state.spec)
+    total = expected(state)
     return (
         f"trial {trial.number:>3}  {trial.status:<8}  epoch {trial.epoch:>3}  {shown}  "
         f"{point(trial, state)}  ({_ended(state)} of {total}{_best(state)})"
@@ -151,7 +152,7 @@ def trial_line(trial: Trial, state: State) -> str:
 def summary_lines(state: State, seconds_left: float | None) -> list[str]:
     """The live view's lines."""
     assert state.spec is not None
-    total, ended = trial_count(state.spec), _ended(state)
+    total, ended = expected(state), _ended(state)
     running = [t for t in state.trials.values() if not t.end]
     width = 30
     bar = "█" * (width * ended // total)
@@ -162,7 +163,7 @@ def summary_lines(state: State, seconds_left: float | None) -> list[str]:
     lines = [f"{state.spec.name}  {bar:░<{width}}  {counts}, {left}"]
     past = [f"{epoch}: {_reached(state, epoch)}" for epoch in rungs(state.spec)]
     if past:
-        full = sum(t.status == "finished" for t in state.trials.values())
+        full = sum(t.status == "finished" and t.of is None for t in state.trials.values())
         lines.append(f"trials past rung (epoch)  {'  '.join(past)}  in full: {full}")
     if best := state.best():
         lines.append(f"{_best(state).removeprefix(', ')} so far  {point(best, state)}")
@@ -178,12 +179,15 @@ def summary_lines(state: State, seconds_left: float | None) -> list[str]:
 
 
 def point(trial: Trial, state: State) -> str:
-    """The trial's parameters under short names, and its seed where it is a repeat."""
+    """The trial's parameters under short names, its seed where it is a repeat; what it is for."""
     assert state.spec is not None
     names = short_names(list(trial.params))
-    shown = [f"{names[path]}={_number(value)}" for path, value in trial.params.items()]
+    shown = [f"{trial.baseline}:"] if trial.baseline else []
+    shown += [f"{names[path]}={_number(value)}" for path, value in trial.params.items()]
     if trial.seed != state.spec.training.seed:
         shown.append(f"seed={trial.seed}")
+    if trial.of is not None:
+        shown.append(f"confirms {trial.of}")
     return " ".join(shown)
 
 
@@ -200,6 +204,8 @@ def duration(seconds: float) -> str:
 
 
 def _number(value: Any) -> str:
+    if value is None:
+        return "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -208,7 +214,7 @@ def _ended(state: State) -> int:
 
 
 def _reached(state: State, epoch: int) -> int:
-    return sum(trial.epoch > epoch for trial in state.trials.values())
+    return sum(trial.epoch > epoch and trial.of is None for trial in state.trials.values())
 
 
 def _best(state: State) -> str:

@@ -49,7 +49,7 @@ def ghost_map(sweep: Sweep) -> Figure:
     axes.scatter(
         *_places(full), s=90, color=_colours(shades, sweep, full), edgecolor=BLACK, linewidth=0.6
     )
-    lost = [t for t in sweep.state.trials.values() if t.end and sweep.value(t) is None]
+    lost = [t for t in sweep.searched() if t.end and sweep.value(t) is None]
     axes.scatter(*_places(lost), s=28, color=GREY, marker="x")
     axes.scatter(*_places(ranked[:1]), s=260, facecolor="none", edgecolor=ORANGE, linewidth=2)
     for which, path in (("x", SIZE), ("y", STRENGTH)):

@@ -47,7 +47,7 @@ class Growth:
 def configurations(sweep: Sweep) -> list[Configuration]:
     """All with a trial trained in full, in the order in which they were first proposed."""
     found: dict[str, Configuration] = {}
-    for trial in sweep.state.trials.values():
+    for trial in sweep.searched():
         value = sweep.value(trial)
         if trial.status != "finished" or value is None:
             continue

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
     from torch import nn
 
+_OF_CONFIRM = ("baseline", "of")
 _COLUMNS = ("trial", "status", "seed", "epochs", "value", "best_value", "seconds", "reason")
 
 
@@ -79,11 +80,15 @@ class Sweep:
         return next(reversed(trial.values(self.spec.objective.metric).values()), None)
 
     def ranked(self) -> list[Trial]:
-        """Trials with a value, best first: those trained in full before all others."""
+        """The search's trials with a value, best first: those trained in full before all others."""
         sign = 1 if self.spec.objective.mode == "max" else -1
-        scored = [(t, v) for t in self.state.trials.values() if (v := self.value(t)) is not None]
+        scored = [(t, v) for t in self.searched() if (v := self.value(t)) is not None]
         scored.sort(key=lambda s: (s[0].status == "finished", sign * s[1]), reverse=True)
         return [trial for trial, _ in scored]
+
+    def searched(self) -> list[Trial]:
+        """The trials of the search itself: not those of baselines, nor confirmations."""
+        return [trial for trial in self.state.trials.values() if trial.searches]
 
     def noise(self, trial: Trial) -> NoiseSpec | None:
         """The ghost noise that the trial trained with, from its parameters or the fixed part."""
@@ -99,12 +104,15 @@ class Sweep:
     def frame(self) -> pandas.DataFrame:
         """One row a trial: its parameters under short names, what came of them, and why it ended.
 
-        `value` is the objective after the last epoch, `best_value` the best of all its epochs,
-        `seconds` the time from each attempt's start to its last result, added up.
+        With `confirm:` in the spec, `baseline` names the baseline that the trial is of, and `of`
+        the trial whose configuration it confirms. `value` is the objective after the last epoch,
+        `best_value` the best of all its epochs, `seconds` the time from each attempt's start to its
+        last result, added up.
         """
         import pandas
 
-        columns = ["trial", "status", *self.labels.values(), *_COLUMNS[2:]]
+        own = [*_OF_CONFIRM] if self.spec.confirm else []
+        columns = ["trial", "status", *self.labels.values(), *own, *_COLUMNS[2:]]
         return pandas.DataFrame(self.rows(), columns=columns)
 
     def points(self) -> list[dict[str, Any]]:
@@ -149,10 +157,12 @@ class Sweep:
     def _row(self, trial: Trial) -> dict[str, Any]:
         values = trial.values(self.spec.objective.metric).values()
         pick = max if self.spec.objective.mode == "max" else min
+        confirm = self.spec.confirm
         return {
             "trial": trial.number,
             "status": trial.status,
             **{short: trial.params.get(path) for path, short in self.labels.items()},
+            **(dict(zip(_OF_CONFIRM, (trial.baseline, trial.of), strict=True)) if confirm else {}),
             "seed": trial.seed,
             "epochs": trial.epoch,
             "value": self.value(trial),

@@ -8,8 +8,9 @@ from collections import Counter
 from typing import Any
 
 from sweeps.journal import held
+from sweeps.report.confirmation import confirmation
 from sweeps.report.results import Sweep
-from sweeps.spec import trial_count
+from sweeps.selection import expected
 from sweeps.state import Trial
 
 _FRAMES = 3
@@ -32,6 +33,7 @@ def gathered(sweep: Sweep) -> dict[str, Any]:
         last = {"state": "running"}
     elif last["state"] == "started":
         last = {"state": "interrupted", "reason": "its driver died"}
+    found = confirmation(sweep)
     statuses = Counter(t.status for t in state.trials.values())
     if last["state"] != "running" and "running" in statuses:
         statuses["open"] = statuses.pop("running")
@@ -41,11 +43,12 @@ def gathered(sweep: Sweep) -> dict[str, Any]:
         "reason": last.get("reason", ""),
         "updated": state.updated,
         "trials": dict(statuses),
-        "total": trial_count(sweep.spec),
+        "total": expected(state),
         "epochs": state.epochs,
         "hours": state.seconds / 3600,
         "trial_hours": state.trial_seconds / 3600,
         "best": best and {"trial": best.trial, "value": best.value, "params": best.params},
+        **({"confirmation": found.as_dict()} if found else {}),
         "failures": [
             _failure(t) for t in state.trials.values() if t.status in ("failed", "diverged")
         ],
@@ -81,6 +84,8 @@ def _lines(sweep: Sweep, facts: dict[str, Any]) -> list[str]:
     ]
     if best := facts["best"]:
         lines.append(f"best     {best['value']:.4g}: trial {best['trial']}, {best['params']}")
+    if found := facts.get("confirmation"):
+        lines.append(f"confirm  {found['done']} of {found['total']} trials. {found['verdict']}")
     for failure in facts["failures"]:
         lines += _told(failure)
     return lines

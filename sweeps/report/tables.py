@@ -13,9 +13,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.report.confirmation import confirmation
+from sweeps.report.confirmed import shown
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
-from sweeps.spec import trial_count
+from sweeps.selection import expected
 from sweeps.state import Trial
 
 _SHOWN = 10
@@ -52,6 +54,8 @@ def summary(sweep: Sweep) -> RenderableType:
         parts.append(_top(sweep))
     if rows := summary_rows(sweep):
         parts.append(_over_seeds(sweep, rows))
+    if found := confirmation(sweep):
+        parts.append(shown(found))
     parts += [Text(f"• {line}") for line in missing(sweep)]
     parts += [Text(f"✗ {line}") for line in _failures(sweep)]
     if sweep.ranked():
@@ -67,7 +71,7 @@ def missing(sweep: Sweep) -> list[str]:
     out = []
     if not any(sweep.value(t) is not None for t in trials):
         out.append(f"No trial reported {sweep.spec.objective.metric}.")
-    elif not any(t.status == "finished" for t in trials):
+    elif not any(t.status == "finished" for t in sweep.searched()):
         out.append("No trial was trained in full: the best is one that was cut short.")
     unended = sum(t.end is None for t in trials)
     if unended:
@@ -79,13 +83,14 @@ def _head(sweep: Sweep) -> RenderableType:
     spec, trials = sweep.spec, sweep.state.trials.values()
     counts = Counter(t.status for t in trials)
     by_status = ", ".join(f"{n} {status}" for status, n in counts.most_common())
-    epochs, most = sum(len(t.results) for t in trials), trial_count(spec) * spec.training.epochs
+    total = expected(sweep.state)
+    epochs, most = sum(len(t.results) for t in trials), total * spec.training.epochs
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     grid.add_row(spec.name, _session(sweep))
     grid.add_row("search", f"{spec.search.sampler} for {spec.objective.mode} {_objective(sweep)}")
-    grid.add_row("trials", f"{len(trials)} of {trial_count(spec)}: {by_status or 'none started'}")
+    grid.add_row("trials", f"{len(trials)} of {total}: {by_status or 'none started'}")
     grid.add_row("epochs", f"{epochs} trained; {most} without early stopping")
     best = sweep.best
     if best:
@@ -95,6 +100,8 @@ def _head(sweep: Sweep) -> RenderableType:
         )
         score = f"{_number(best.value)} after {best.epochs} epochs"
         grid.add_row("best", f"{score}: trial {best.trial}, {where or 'nothing varied'}")
+    if found := confirmation(sweep):
+        grid.add_row("verdict", found.verdict)
     return grid
 
 
@@ -179,15 +186,17 @@ def _reason(trial: Trial) -> str:
 
 def _caution(sweep: Sweep) -> str:
     seeds: dict[str, set[int]] = {}
-    for trial in sweep.state.trials.values():
+    for trial in sweep.searched():
         seeds.setdefault(repr(sorted(trial.params.items())), set()).add(trial.seed)
     most = max(map(len, seeds.values()))
     n = f"n = {'1' if most == 1 else f'1 to {most}'} seed{'s' if most > 1 else ''} a configuration"
-    best = f"the best of {len(sweep.state.trials)} looks better than it is."
+    best = f"the best of {len(sweep.searched())} looks better than it is."
+    tested = any(trial.of is not None for trial in sweep.state.trials.values())
+    untouched = "It did not see test data." if tested else "Test data was not touched."
     text = (
         f"These are test figures of a study without selection, {n}: {best}"
         if sweep.spec.data.evaluate == "test"
-        else f"These are validation figures of a search, {n}: {best} Test data was not touched."
+        else f"These are validation figures of a search, {n}: {best} {untouched}"
     )
     if any(sweep.noise(t) for t in sweep.ranked()[:_SHOWN]):
         text += (

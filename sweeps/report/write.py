@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
+from sweeps.report.confirmation import confirmation
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep
 from sweeps.report.tables import as_text
 
 _FIGURES = ("learning_curves.png", "ghost_map.png", "isolation.png", "weight_distance.png")
 _TABLES = ("configurations.csv", "weight_distance.csv")
+_CONFIRMATION = "confirmation.json"
 
 
 def write(folder: Path) -> Path:
     """Write `folder/report/` anew and return it: summary.txt, trials.csv, curves.csv, figures.
 
     With several seeds a configuration also configurations.csv (mean and sd of each); with recorded
-    distances of the weights also weight_distance.csv.
+    distances of the weights also weight_distance.csv; with a confirmation its figures and verdict
+    as confirmation.json.
 
     Whatever the sweep holds is reported, be it nothing; summary.txt says what is missing.
 
@@ -30,7 +34,7 @@ def write(folder: Path) -> Path:
     sweep = Sweep(folder)
     report = sweep.folder / "report"
     report.mkdir(exist_ok=True)
-    for name in (*_FIGURES, *_TABLES):
+    for name in (*_FIGURES, *_TABLES, _CONFIRMATION):
         (report / name).unlink(missing_ok=True)
     (report / "summary.txt").write_text(as_text(sweep), encoding="utf-8")
     _write_csv(report / "trials.csv", sweep.rows())
@@ -38,6 +42,9 @@ def write(folder: Path) -> Path:
     for name, rows in zip(_TABLES, (summary_rows(sweep), sweep.distances()), strict=True):
         if rows:
             _write_csv(report / name, rows)
+    if found := confirmation(sweep):
+        text = json.dumps(found.as_dict(), indent=1)
+        (report / _CONFIRMATION).write_text(text + "\n", encoding="utf-8")
     if sweep.ranked():
         from sweeps.report import figures
 

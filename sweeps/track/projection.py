@@ -1,7 +1,8 @@
 """Makes MLflow hold what a sweep's journal says; doing it again changes nothing.
 
 An experiment of the sweep's name; in it a parent run for the sweep and a child run for each trial,
-with parameters, a metric row per epoch, tags, and the best and last checkpoint.
+with parameters, a metric row per epoch, tags, and the best and last checkpoint. The confirmations
+of a configuration are children of a run of its own: mean, deviation and interval over seeds.
 
     journal                    MLflow's status
     finished, pruned           FINISHED   stopping early is a normal end; tag `status` tells which
@@ -21,7 +22,14 @@ from mlflow.entities import Param
 
 from sweeps.state import Record, State, Trial
 from sweeps.track.artifacts import checkpoints, error_summary
-from sweeps.track.rows import STATUS, Progress, result_rows, sweep_tags, trial_tags
+from sweeps.track.rows import (
+    STATUS,
+    Progress,
+    configuration_rows,
+    result_rows,
+    sweep_tags,
+    trial_tags,
+)
 from sweeps.track.runs import Runs
 
 _HANDS = 4
@@ -74,6 +82,8 @@ class Projection:
             self._deliver_trial(runs, self.state.trials[number], closing)
             return number
 
+        fresh = {n for n in self._touched if self.state.trials[n].of is not None}
+        self._open_configurations(runs)
         # a server works on several calls at once; sqlite itself on one
         hands = _HANDS if uri.startswith(("http://", "https://")) else 1
         with ThreadPoolExecutor(hands) as pool:
@@ -81,6 +91,7 @@ class Projection:
                 deliver, sorted(self.state.trials if closing else self._touched)
             ):
                 self._touched.discard(number)
+        self._deliver_configurations(runs, fresh, closing)
         runs.set_status(runs.parent, self._status(closing), self.state.updated)
         self._deliver_files(runs, closing)
 
@@ -127,6 +138,29 @@ class Projection:
             last = trial.results[-1]["time"] if trial.results else trial.proposed
             runs.set_status(known, "KILLED" if closing else "RUNNING", last)
 
+    def _open_configurations(self, runs: Runs) -> None:
+        """See that every configuration with a confirmation to show has a run."""
+        for number in sorted(self._touched):
+            trial = self.state.trials[number]
+            shown = trial.of is not None and (trial.end or trial.results)
+            if shown and trial.of not in runs.configurations:
+                runs.create_configuration(trial)
+
+    def _deliver_configurations(self, runs: Runs, fresh: set[int], closing: bool) -> None:
+        """What the confirmations of each configuration come to, beside what the journal says."""
+        spec, found = self.state.spec, {self.state.trials[number].of for number in fresh}
+        assert spec is not None
+        for number, known in runs.configurations.items():
+            if not closing and number not in found:
+                continue
+            trials = [t for t in self.state.trials.values() if t.of == number]
+            rows = configuration_rows(spec, trials)
+            last = max(t.end["time"] if t.end else t.proposed for t in trials)
+            params = [] if known.params else [Param(k, str(v)) for k, v in trials[0].params.items()]
+            runs.log(known, {}, rows, params)
+            known.params = True
+            runs.set_status(known, _status_of(bool(rows), closing), last)
+
     def _deliver_files(self, runs: Runs, closing: bool) -> None:
         """Store the files of ended trials by order of end; the tag says up to which record."""
         if not self._spec_stored:
@@ -168,6 +202,11 @@ class Projection:
             (Path(name) / "spec.yaml").write_text(text, encoding="utf-8")
             runs.store_folder(runs.parent, Path(name))
         self._spec_stored = True
+
+
+def _status_of(complete: bool, closing: bool) -> str:
+    """MLflow's status of a configuration's run."""
+    return "FINISHED" if complete else "KILLED" if closing else "RUNNING"
 
 
 def _is_closed(runs: Runs, trial: Trial) -> bool:

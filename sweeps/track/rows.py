@@ -11,6 +11,8 @@ from typing import Any
 
 from mlflow.entities import Metric
 
+from sweeps import statistics
+from sweeps.spec import SweepSpec
 from sweeps.state import Record, State, Trial
 from sweeps.text import split_update
 from sweeps.track.artifacts import error_summary
@@ -48,6 +50,7 @@ def trial_tags(trial: Trial, versions: dict[str, str], closing: bool) -> dict[st
     tags["rung"] = next((r["rung"] for r in reversed(trial.results) if r.get("rung")), None)
     tags["version"] = versions.get("commit") or versions.get("ghost-noise-sweeps")
     tags["attempts"] = len(trial.attempts)
+    tags["baseline"], tags["configuration"] = trial.baseline, trial.of
     tags["node"] = next((r["node"] for r in reversed(trial.results) if r.get("node")), None)
     if trial.end:
         tags["epochs"] = len(trial.results)
@@ -73,6 +76,35 @@ def run_name(number: int) -> str:
     return f"trial-{number:04d}"
 
 
+def configuration_name(number: int) -> str:
+    """The name of the run over the confirmations of a configuration, by the trial that found it."""
+    return f"configuration-{number:04d}"
+
+
+def configuration_rows(spec: SweepSpec, trials: list[Trial]) -> list[Metric]:
+    """What the confirmations of one configuration come to, when all have ended; before, nothing.
+
+    Mean, deviation and interval of the test metric over those trained in full, and how many.
+    """
+    if spec.confirm is None or len(trials) < spec.confirm.seeds or not all(t.end for t in trials):
+        return []
+    name = spec.objective.test_metric
+    found = [v for t in trials if t.status == "finished" and (v := t.last(name)) is not None]
+    figures: dict[str, float | None] = {"seeds": len(found)}
+    if found:
+        figures |= {f"{name}_mean": statistics.mean(found)}
+        figures |= {f"{name}_sd": statistics.deviation(found)}
+    confirm = spec.confirm
+    if interval := statistics.mean_interval(found, confirm.confidence, confirm.resamples):
+        figures |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    when = max(t.end["time"] for t in trials if t.end)
+    return [
+        Metric(_REFUSED.sub("_", key), float(value), milliseconds(when), len(trials))
+        for key, value in figures.items()
+        if value is not None
+    ]
+
+
 class Progress:
     """The sweep's own rows: each figure whenever a trial ends; the step counts the ended trials."""
 
@@ -92,7 +124,8 @@ class Progress:
         objective = state.spec.objective
         self._ended[end["status"]] += 1
         value, sign = end.get("value"), 1 if objective.mode == "max" else -1
-        if end["status"] == "finished" and value is not None:
+        counts = end["status"] == "finished" and state.trials[end["trial"]].searches
+        if counts and value is not None:
             better = self._best is None or sign * value > sign * self._best
             self._best = value if better else self._best
         figures: dict[str, float] = {f"trials_{s}": n for s, n in self._ended.items()}

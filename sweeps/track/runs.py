@@ -1,7 +1,8 @@
 """A sweep's runs in one MLflow store: found once by their tags, then written with few calls.
 
 Tags `sweep.identity` and `sweep.created` (milliseconds) name the sweep: the same spec run afresh is
-another sweep. `sweep.trial` names the trial; the parent has none.
+another sweep. `sweep.trial` names the trial, `sweep.configuration` a confirmed configuration; the
+parent has neither.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from sweeps.state import State, Trial
-from sweeps.track.rows import milliseconds, run_name
+from sweeps.track.rows import configuration_name, milliseconds, run_name
 from sweeps.track.store import artifact_location
 
 _PAGE = 1000
@@ -46,6 +47,8 @@ class Runs:
         assert state.spec is not None
         self.client = MlflowClient(uri)
         self.trials: dict[int, Known] = {}
+        self.configurations: dict[int, Known] = {}
+        """Runs that hold what the confirmations of one configuration come to."""
         self._key = {
             "sweep.identity": state.identity,
             "sweep.created": str(milliseconds(state.created)),
@@ -59,15 +62,24 @@ class Runs:
         self.parent = parent or self._create(state.spec.name, state.created, {})
 
     def create(self, trial: Trial, tags: dict[str, str]) -> Known:
-        """Open the run of a trial."""
+        """Open the run of a trial: below the sweep's, or its configuration's, which is there."""
+        above = self.parent if trial.of is None else self.configurations[trial.of]
         tags = tags | {
             "sweep.trial": str(trial.number),
-            "mlflow.parentRunId": self.parent.run,
+            "mlflow.parentRunId": above.run,
             "seed": str(trial.seed),
         }
         known = self._create(run_name(trial.number), trial.proposed, tags)
         self.trials[trial.number] = known
         return known
+
+    def create_configuration(self, first: Trial) -> None:
+        """Open the run over the confirmations of a configuration, of which `first` is one."""
+        assert first.of is not None
+        tags = {"sweep.configuration": str(first.of), "mlflow.parentRunId": self.parent.run}
+        tags |= {"baseline": first.baseline} if first.baseline else {}
+        name = configuration_name(first.of)
+        self.configurations[first.of] = self._create(name, first.proposed, tags)
 
     def log(
         self,
@@ -130,14 +142,18 @@ class Runs:
     def _take(self, run: Run) -> Known | None:
         """Note a run that was found; returns it when it is a parent."""
         known = self._known(run, dict(run.data.tags))
-        number = known.tags.get("sweep.trial")
-        if number is None:
-            return known
-        if int(number) in self.trials:
-            self.client.delete_run(known.run)  # left by a "create" whose answer was lost
-        else:
-            self.trials[int(number)] = known
-        return None
+        for tag, runs in (
+            ("sweep.trial", self.trials),
+            ("sweep.configuration", self.configurations),
+        ):
+            if tag in known.tags:
+                number = int(known.tags[tag])
+                if number in runs:
+                    self.client.delete_run(known.run)  # left by a "create" whose answer was lost
+                else:
+                    runs[number] = known
+                return None
+        return known
 
     def _create(self, name: str, start: float, tags: dict[str, str]) -> Known:
         tags = {**self._key, **tags}

@@ -56,6 +56,10 @@ class Batches(Protocol):
         """All images that `data.evaluate` names in a fixed order, the last partial batch too."""
         ...
 
+    def test(self) -> Iterator[Batch]:
+        """All test images, in the same way."""
+        ...
+
 
 @dataclass(frozen=True)
 class Part:
@@ -195,11 +199,18 @@ class ResidentBatches:
 
     def evaluation(self) -> Iterator[Batch]:
         """See `Batches.evaluation`."""
-        on_test = self._trial.data.evaluate == "test"
-        source = self._resident.test if on_test else self._trained
-        size = evaluation_batch(self._resident.images[0].numel())
-        for indices in self._part.evaluated.split(size):
-            images, labels = _taken(source, indices)
+        if self._trial.data.evaluate == "test":
+            return self.test()
+        return self._evaluated(self._trained, self._part.evaluated)
+
+    def test(self) -> Iterator[Batch]:
+        """See `Batches.test`."""
+        source = self._resident.test
+        return self._evaluated(source, torch.arange(len(source[1]), device=self._device))
+
+    def _evaluated(self, source: Batch, indices: Tensor) -> Iterator[Batch]:
+        for some in indices.split(evaluation_batch(self._resident.images[0].numel())):
+            images, labels = _taken(source, some)
             yield normalise(images, self._part.scale, self._part.bias), labels
 
 

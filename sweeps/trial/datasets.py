@@ -61,6 +61,12 @@ def load(spec: DataSpec) -> Data:
     return _limited(data, spec) if spec.limit else data
 
 
+def check_test_images(spec: DataSpec, data: Data) -> None:
+    """Raises PreflightError where the data has no test images to confirm on."""
+    if not len(data.test_labels):
+        raise PreflightError(f"confirm: {spec.name} has no test images. Give some, or leave it out")
+
+
 def training_images(spec: DataSpec, data: Data) -> int:
     """How many images an epoch visits: all, but for those held out for validation."""
     count = len(data.train_labels)

@@ -24,9 +24,10 @@ class EpochResult:
     """Counted from 1."""
     metrics: dict[str, float]
     """train_loss and train_accuracy over the epoch's updates (label smoothing included), val_loss
-    and val_accuracy after it (with `data.evaluate: test` test_loss and test_accuracy), lr of its
-    last update, images_per_second in training, seconds. A key `NAME@UPDATE` belongs to that update,
-    counted from 1 over the trial: with `training.weight_distance` weight_distance@1, @2, @3, …"""
+    and val_accuracy after it (with `data.evaluate: test` test_loss and test_accuracy; in a
+    confirmation these too after the last epoch), lr of its last update, images_per_second in
+    training, seconds. A key `NAME@UPDATE` belongs to that update, counted from 1 over the trial:
+    with `training.weight_distance` weight_distance@1, @2, @3, …"""
     state: Callable[[], State]
     """All that is needed to go on after this epoch: copies of tensors, numbers and strings on the
     CPU. To be called before the next result is asked for; later it raises RuntimeError."""
@@ -46,7 +47,8 @@ def fit(
     checkpointed between epochs.
 
     Args:
-        trial: the whole configuration; `threads` is left to the caller.
+        trial: the whole configuration; `threads` is left to the caller. With `confirm` the last
+            result holds `trial.objective.test_metric`, of `data`'s test images.
         data: what `datasets.load` gave for it.
         device: `cpu`, `cuda` or `cuda:N`.
         resume: what `state()` of an earlier result, or the function given to `at_step`, gave.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
+from sweeps.baselines import baseline_spec, shares
 from sweeps.errors import PreflightError
 from sweeps.spec import ARM, Scalar, SweepSpec, TrialSpec
 from sweeps.trial.build import build_model
@@ -21,8 +22,8 @@ _OTHERS = ("training.batch_size", "training.accumulate", ARM)
 def rehearse(spec: SweepSpec, data: Data) -> None:
     """Build the space's networks without memory (torch's meta device) and show each one batch.
 
-    Of a range both ends are tried. Networks of the user's own are left alone: what they do when
-    built is not ours to repeat.
+    Of a range both ends are tried; the baselines of `confirm` are tried too. Networks of the user's
+    own are left alone: what they do when built is not ours to repeat.
 
     Raises:
         PreflightError: a network refuses its options, its norms or the shape of the images.
@@ -31,11 +32,12 @@ def rehearse(spec: SweepSpec, data: Data) -> None:
         rule = f"data.crop_padding must be below the image's side of {data.image_size} pixels"
         raise PreflightError(f"{rule} (found {spec.data.crop_padding})")
     found: dict[str, str] = {}
-    for params in _points(spec):
-        refusal = _refusal(spec.trial(params, seed=0), data)
-        if refusal:
-            where = ", ".join(f"{path} = {value}" for path, value in params.items())
-            found.setdefault(refusal, where)
+    for each in (spec, *(baseline_spec(spec, name) for name in shares(spec))):
+        for params in _points(each):
+            refusal = _refusal(each.trial(params, seed=0), data)
+            if refusal:
+                where = ", ".join(f"{path} = {value}" for path, value in params.items())
+                found.setdefault(refusal, where)
     if found:
         lines = [f"model: {what}" + (f" (at {at})" if at else "") for what, at in found.items()]
         raise PreflightError("\n".join(lines))

@@ -151,6 +151,10 @@ def _check_metrics(result: EpochResult, trial: TrialSpec, name: str) -> None:
         raise ValueError(
             f"{name} must report {trial.objective.metric!r}, the objective; got {known}"
         )
+    wanted = trial.objective.test_metric
+    if trial.confirm and result.epoch == trial.training.epochs and wanted not in metrics:
+        rule = "must report, after the last epoch of a confirmation,"
+        raise ValueError(f"{name} {rule} {wanted!r} of the test images; got {', '.join(metrics)}")
     for metric, value in metrics.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name} must report numbers; {metric} is {_kind(value)}")

@@ -59,11 +59,8 @@ class StreamedBatches:
     def __init__(self, trial: TrialSpec, files: ImageFiles, device: str) -> None:
         self._trial, self._files, self._device = trial, files, device
         spec = trial.data
-        count = len(files.train_labels)
         self._labels = np.concatenate([files.train_labels, files.test_labels])
         self._indices, self._evaluated = parts_of(trial, files.train_labels, len(files.test_labels))
-        if spec.evaluate == "test":  # test images are numbered after the training images
-            self._evaluated = self._evaluated + count
         self._size = trial.training.batch_size
         self.updates = len(self._indices) // self._size
         step = max(1, len(self._indices) // STATISTICS_IMAGES)
@@ -80,8 +77,19 @@ class StreamedBatches:
 
     def evaluation(self) -> Iterator[Batch]:
         """See `Batches.evaluation`."""
-        size = evaluation_batch(self._files.in_channels * self._files.image_size**2)
-        return self._batches(self._evaluated, size, self._decode_to_evaluate)
+        if self._trial.data.evaluate == "test":
+            return self.test()
+        return self._batches(self._evaluated, self._evaluated_at_once, self._decode_to_evaluate)
+
+    def test(self) -> Iterator[Batch]:
+        """See `Batches.test`."""
+        count = len(self._files.train_labels)  # test images are numbered after the training images
+        order = np.arange(count, count + len(self._files.test_labels))
+        return self._batches(order, self._evaluated_at_once, self._decode_to_evaluate)
+
+    @property
+    def _evaluated_at_once(self) -> int:
+        return evaluation_batch(self._files.in_channels * self._files.image_size**2)
 
     def _batches(
         self, order: NDArray[np.int64], size: int, decode: Decode, first: int = 0

@@ -91,6 +91,8 @@ class Training:
             trained = perf_counter() - start
             part = "test" if trial.data.evaluate == "test" else "val"
             metrics |= evaluate(self._model, self._batches.evaluation(), self._forward, part)
+            if trial.confirm and epoch == trial.training.epochs:
+                metrics |= evaluate(self._model, self._batches.test(), self._forward, "test")
         images = (self._batches.updates - before) * trial.training.batch_size
         self.epoch, self._part = epoch, self._nothing_yet()
         return metrics | {

@@ -1,0 +1,109 @@
+"""What a sweep proposes: its own search, one for each baseline, and at last the confirmations.
+
+Each search has an Optuna study and a stopping rule of its own, so a baseline is compared with
+nothing but itself. Confirmations are no part of any: they train in full and nobody is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sweeps.baselines import baseline_spec, shares
+from sweeps.driver.stopping import Stopping
+from sweeps.search.search import Search
+from sweeps.selection import due
+from sweeps.spec import Scalar, SweepSpec
+from sweeps.state import State, Trial
+
+
+class _Group:
+    """One search; it numbers its trials by itself, as if there were no others.
+
+    Args:
+        spec: its own, as `baselines.baseline_spec` gives it.
+        settings: what each of its trials has besides the proposed parameters.
+    """
+
+    def __init__(self, spec: SweepSpec, settings: dict[str, Scalar | None]):
+        self.search, self.stopping = Search(spec), Stopping(spec)
+        self._settings, self._space = settings, spec.space
+        self._own: dict[int, int] = {}
+        """Its own number of each trial."""
+
+    @property
+    def left(self) -> bool:
+        return len(self._own) < self.search.total
+
+    def restore(self, trials: list[Trial], metric: str, last: int) -> None:
+        """Take in its trials of a journal; what they reached below epoch `last` made the rungs."""
+        self._own = {trial.number: own for own, trial in enumerate(trials)}
+        self.search.restore(
+            {
+                own: replace(t, params={p: v for p, v in t.params.items() if p in self._space})
+                for own, t in enumerate(trials)
+            }
+        )
+        for trial in trials:
+            for epoch, value in trial.values(metric).items():
+                if epoch < last:
+                    self.stopping.stops(trial.number, epoch, value)
+
+    def propose(self, number: int) -> dict[str, Any]:
+        own = self._own[number] = len(self._own)
+        params, seed = self.search.propose(own)
+        return {"params": {**self._settings, **params}, "seed": seed}
+
+    def end(self, trial: Trial, metric: str) -> None:
+        self.search.end(self._own[trial.number], trial.status, trial.values(metric))
+
+
+class Searches:
+    """All that a sweep proposes and stops early.
+
+    Args:
+        state: of the journal; looked at again with each call.
+    """
+
+    def __init__(self, state: State):
+        assert state.spec is not None
+        spec = self._spec = state.spec
+        self._state = state
+        self._groups = {"": _Group(spec, {})}
+        for name in shares(spec):
+            assert spec.confirm is not None
+            settings = spec.confirm.baselines[name]
+            self._groups[name] = _Group(baseline_spec(spec, name), settings)
+
+    def restore(self) -> None:
+        """Take in what the journal holds."""
+        trials = [t for _, t in sorted(self._state.trials.items()) if t.of is None]
+        for name, group in self._groups.items():
+            mine = [t for t in trials if t.baseline == name]
+            group.restore(mine, self._spec.objective.metric, self._spec.training.epochs)
+
+    @property
+    def left(self) -> bool:
+        """Whether anything is to be proposed now; confirmations are once all else has ended."""
+        return any(group.left for group in self._groups.values()) or bool(due(self._state))
+
+    def propose(self, number: int) -> dict[str, Any]:
+        """What the journal is to say of trial `number`, the next; something must be left."""
+        for name, group in self._groups.items():
+            if group.left:
+                return group.propose(number) | ({"baseline": name} if name else {})
+        first = due(self._state)[0]
+        source, baseline = first.chosen.trial, first.chosen.baseline
+        content = {"params": source.params, "seed": first.seed, "of": source.number}
+        return content | ({"baseline": baseline} if baseline else {})
+
+    def stops(self, trial: Trial, epoch: int, value: float) -> bool:
+        """Whether a trial is to end at this epoch, before its last."""
+        if trial.of is not None:
+            return False
+        return self._groups[trial.baseline].stopping.stops(trial.number, epoch, value)
+
+    def end(self, trial: Trial) -> None:
+        """Tell its search how a trial ended."""
+        if trial.of is None:
+            self._groups[trial.baseline].end(trial, self._spec.objective.metric)
