@@ -29,6 +29,8 @@ class Trial:
     end: Record | None = None
     seconds: float = 0.0
     """From each attempt to its last record, together."""
+    record: int = -1
+    """Number of the record that proposed it."""
 
     @property
     def epoch(self) -> int:
@@ -61,6 +63,8 @@ class State:
     versions: dict[str, str] = field(default_factory=dict)
     trials: dict[int, Trial] = field(default_factory=dict)
     sessions: list[Record] = field(default_factory=list)
+    lent: list[Record] = field(default_factory=list)
+    """What earlier sweeps told the search, a record each."""
     records: int = 0
     updated: float = 0.0
     ended: int = 0
@@ -95,13 +99,15 @@ class State:
                 self.identity = record["identity"]
                 self.versions = record["versions"]
                 self.created = record["time"]
+            case "lent":
+                self.lent.append(record)
             case "session":
                 self.sessions.append(record)
                 self.finished = record["state"] == "finished"
             case "trial":
                 number = record["trial"]
                 self.trials[number] = Trial(
-                    number, record["params"], record["seed"], record["time"]
+                    number, record["params"], record["seed"], record["time"], record=record["n"]
                 )
             case "attempt":
                 self.trials[record["trial"]].attempts.append(record)

@@ -9,11 +9,12 @@ from functools import cache
 from pydantic import ValidationError
 
 from sweeps.errors import Mistake
-from sweeps.spec import ARM, Dimension, Frozen, Scalar, SweepSpec, TrialSpec, section
+from sweeps.spec import ARM, NU, Dimension, Frozen, Scalar, SweepSpec, TrialSpec, section
 from sweeps.text import suggest
 from sweeps.values import ends
 
 SECTIONS = ("data.", "model.", "training.")
+STRENGTH = "model.noise.strength"
 
 
 def space_paths(spec: SweepSpec) -> Iterator[Mistake]:
@@ -29,6 +30,10 @@ def space_paths(spec: SweepSpec) -> Iterator[Mistake]:
         short = [k for k in known if k.rpartition(".")[2] == path]
         remedy = f"Did you mean {short[0]}?" if len(short) == 1 else suggest(path, known)
         yield Mistake(place, "is no field of data, model or training", remedy=remedy)
+    for arm in spec.arms.values() or [{}]:
+        if NU in (both := {*spec.space, *arm}) and STRENGTH in both:
+            rule = "the strength follows from it and the ghost size"
+            yield Mistake(f"space.{NU}", rule, remedy=f"Leave out one of {NU} and {STRENGTH}")
     if spec.arms:
         for name in spec.space[ARM].values:
             if name not in spec.arms:
@@ -48,7 +53,7 @@ def leaves() -> list[str]:
     paths = [p for p in walk(TrialSpec, "") if p.startswith(SECTIONS)]
     fixed = ("data.", "training.epochs", "training.seed", "training.checkpoint_every")
     vary = ("data.crop_padding", "data.flip", "data.normalize")
-    return [p for p in paths if p in vary or not p.startswith(fixed)]
+    return [*(p for p in paths if p in vary or not p.startswith(fixed)), NU]
 
 
 def _tried(dimension: Dimension) -> tuple[Scalar, ...]:
@@ -67,13 +72,16 @@ def space_values(spec: SweepSpec) -> Iterator[Mistake]:
         for value in _tried(dimension):
             try:
                 spec.trial({**start, path: value}, seed=0)
-            except ValidationError as error:
+            except (TypeError, ValueError) as error:
+                if not isinstance(error, ValidationError):  # √ of a word
+                    yield Mistake(f"space.{path}", "must be a number", repr(value))
+                    break
                 found = error.errors()[0]
                 place = ".".join(str(part) for part in found["loc"])
                 rule = found["msg"].removeprefix("Value error, ")
                 if path == ARM:
                     yield Mistake(f"arms.{value}", f"{place}: {rule}", repr(found["input"]))
-                elif path.startswith(place):
+                elif path.startswith(place) or (path, place) == (NU, STRENGTH):
                     yield Mistake(
                         f"space.{path}",
                         f"{place}: {rule}",

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.driver import budget
-from sweeps.driver.stopping import Stopping
+from sweeps.driver.stopping import Stopping, outcome
 from sweeps.journal import Journal
 from sweeps.search.search import Search
-from sweeps.spec import rungs
 from sweeps.state import Observer, Trial
 
 
@@ -49,9 +48,8 @@ class Conductor:
         self.state = state
         self._journal = journal
         self._observe = observe
-        self._search = Search(state.spec)
+        self._search = Search(state.spec, state.lent)
         self._stopping = Stopping(state.spec)
-        self._rungs = set(rungs(state.spec))
         self.refusal = ""
         self.stopping = ""
         """Why nothing more is handed out: interrupted, stopped or budget."""
@@ -119,12 +117,12 @@ class Conductor:
             epoch=epoch,
             metrics=clean,
             decision=decision,
-            rung=epoch if epoch in self._rungs else None,
+            rung=self._stopping.rung(number, epoch),
             node=node,
         )
         self._losses[number] = 0
         if decision != "continue":
-            self._end(number, *_outcome(trial))
+            self._end(number, *outcome(self.spec, trial))
             return True
         written = self.spec.training.checkpoint_every == 1
         if (self.stopping and written) or not budget.may_train(self.state, len(self._live) - 1):
@@ -221,7 +219,7 @@ class Conductor:
         """Write the end of trials whose last result decided it just before a driver died."""
         for trial in self.state.trials.values():
             if not trial.end and self._is_decided(trial):
-                self._write_end(trial.number, *_outcome(trial))
+                self._write_end(trial.number, *outcome(self.spec, trial))
 
     def _is_decided(self, trial: Trial) -> bool:
         """Whether the last result ended it; a "finish" counts no more once epochs were added."""
@@ -239,11 +237,3 @@ class Conductor:
 
     def _write(self, kind: str, **content: Any) -> None:
         self._observe(self._journal.write(kind, **content), self.state)
-
-
-def _outcome(trial: Trial) -> tuple[str, str]:
-    """Status and reason of the end that a trial's last result decided."""
-    last = trial.results[-1]
-    if last["decision"] == "finish":
-        return "finished", f"trained all {last['epoch']} epochs"
-    return "pruned", f"stopped by ASHA at the rung of epoch {last['epoch']}"
