@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
-from sweeps.spec import trial_count
+from sweeps.spec import NU, trial_count
 from sweeps.state import Trial
 
 _SHOWN = 10
@@ -122,7 +122,7 @@ def _top(sweep: Sweep) -> RenderableType:
     for name in varied.values() if apart else ["parameters"]:
         table.add_column(name, justify="right" if apart else "left", overflow="fold")
     if with_noise:
-        table.add_column("ν", justify="right")
+        table.add_column("N/s²", justify="right")
     table.add_column("status")
     for trial in ranked:
         cells = {short: _number(trial.params.get(path)) for path, short in varied.items()}
@@ -191,9 +191,12 @@ def _caution(sweep: Sweep) -> str:
     )
     if any(sweep.noise(t) for t in sweep.ranked()[:_SHOWN]):
         text += (
-            " ν = N/s² (ghost size N, strength s) is the ghost size that makes as much noise at "
-            "strength 1; equal ν is the ridge of constant noise s²/N."
+            " N/s² (ghost size N, strength s) is the ghost size that makes as much noise at "
+            "strength 1; along the ridge of equal ν = s²/N the noise is constant."
         )
+        stated = "nu = s²/N and N: s = √(nu·N)" if NU in sweep.spec.space else "s and N"
+        if {NU, "model.noise.strength"} & set(sweep.spec.space):
+            text += f" The space was stated in {stated}."
     return text
 
 
