@@ -11,7 +11,17 @@ import math
 from typing import Any
 
 from sweeps.confirming import ConfirmSpec
-from sweeps.spec import ARM, BudgetSpec, Dimension, SearchSpec, SweepSpec, put, trial_count
+from sweeps.spec import (
+    ARM,
+    NU,
+    STRENGTH,
+    BudgetSpec,
+    Dimension,
+    SearchSpec,
+    SweepSpec,
+    settle,
+    trial_count,
+)
 
 LR = "training.optimizer.lr"
 SEEDS_APART = 1_000_000
@@ -42,9 +52,7 @@ def baseline_spec(spec: SweepSpec, name: str) -> SweepSpec:
     tree = spec.model_dump(mode="json")
     settings = spec.confirm.baselines[name]
     arm = spec.arms[str(settings[ARM])] if spec.arms and ARM in settings else {}
-    for path, value in {**arm, **settings}.items():
-        if path != ARM:
-            put(tree, path, value)
+    settle(tree, {**arm, **settings})
     plain = SweepSpec.model_validate(tree | {"arms": {}, "space": {}, "confirm": None})
     return plain.model_copy(update=_own_search(spec, name))
 
@@ -86,7 +94,8 @@ def _free(spec: SweepSpec, name: str) -> dict[str, Dimension]:
 
 
 def _touches(one: str, other: str) -> bool:
-    """Whether one of two paths is the other, or lies below it."""
+    """Whether one of two paths is the other, or lies below it; s²/N is one with its strength."""
+    one, other = (STRENGTH if path == NU else path for path in (one, other))
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
@@ -98,4 +107,6 @@ def _share(spec: SweepSpec, confirm: ConfirmSpec, name: str) -> SearchSpec:
         trials = max(1, math.ceil(trial_count(spec) * axes / max(1, varied)))
     digest = hashlib.sha256(f"{spec.search.seed}/{name}".encode()).digest()
     seed = int.from_bytes(digest[:4], "big")  # draws that are not those of the search
-    return spec.search.model_copy(update={"trials": trials, "seed": seed})
+    priors = {p: v for p, v in spec.search.priors.items() if p in tuned(spec, name)}
+    own = {"trials": trials, "seed": seed, "points": (), "priors": priors, "from_": ()}
+    return spec.search.model_copy(update=own)

@@ -68,6 +68,18 @@ class Dimension(Frozen):
         if self.kind in ("int", "logint") and not all(float(v).is_integer() for v in numbers):
             raise ValueError(f"{self.kind} takes whole numbers; found {list(self.values)}")
 
+    def match(self, value: Any) -> Scalar | None:
+        """`value` as this axis would propose it; None when it lies outside."""
+        if self.kind in ("choice", "fixed"):
+            return next((v for v in self.values if _equal_as(v) == _equal_as(value)), None)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        low, high = (float(v) for v in self.values)
+        whole = self.kind in ("int", "logint")
+        if not low <= value <= high or (whole and not float(value).is_integer()):
+            return None
+        return int(value) if whole else float(value)
+
     @model_serializer
     def _write_short_form(self) -> dict[str, Any]:
         return {self.kind: list(self.values)}

@@ -5,6 +5,9 @@
 `kind`:
 
     sweep     spec, identity, versions                    once, first
+    lent      sweep, trials                               what an earlier sweep tells the search,
+                                                          before any trial: each params, status,
+                                                          values
     session   state, reason                               one driver process begins (started) or
                                                           ends: finished, interrupted, stopped (on
                                                           request), budget (used up) or refused

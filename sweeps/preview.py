@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
-from sweeps.baselines import confirmations, shares, tuned
-from sweeps.spec import Dimension, Scalar, SweepSpec, rungs, trial_count
+from sweeps import baselines
+from sweeps.brackets import bracket, rungs_of, shares
+from sweeps.spec import NU, Dimension, Scalar, SweepSpec, rungs, trial_count
 
 
 def preview(spec: SweepSpec) -> str:
-    """The space, the rungs of ASHA, trials and epochs at most and at least."""
+    """The space, what is tried first, when trials stop, epochs at most and at least."""
     trials, epochs = trial_count(spec), spec.training.epochs
-    steps = rungs(spec)
     width = max((len(path) for path in spec.space), default=0)
     lines = [
         f"{spec.name}: {spec.model.name} on {spec.data.name}",
         f"objective  {spec.objective.mode} {spec.objective.metric}",
         "space",
-        *(f"  {path:<{width}}  {axis(d)}" for path, d in spec.space.items()),
+        *(f"  {path:<{width}}  {axis(d)}{_meaning(path)}" for path, d in spec.space.items()),
         *(f"    {name}: {_settings(arm)}" for name, arm in spec.arms.items()),
         f"search     {spec.search.sampler}, {trials} trials, seed {spec.search.seed}",
+        *(f"           {line}" for line in _beforehand(spec)),
     ]
-    total = trials + sum(shares(spec).values())
-    if steps:
-        at = ", ".join(map(str, steps))
-        lines.append(
-            f"stopping   asha: the best 1/{spec.stopping.reduction} go on at epochs {at}; "
-            f"the last epoch is {epochs}"
-        )
-        searches = 1 + len(shares(spec))
-        least = searches * epochs + (total - searches) * steps[0]
-    else:
-        lines.append("stopping   none")
-        least = total * epochs
+    first, *more = _stopping(spec)
+    lines += [f"stopping   {first}", *(f"           {line}" for line in more)]
+    searches = [spec, *(baselines.baseline_spec(spec, name) for name in baselines.shares(spec))]
+    tested = baselines.confirmations(spec) * epochs
+    most = sum(map(trial_count, searches)) * epochs + tested
     lines += _confirmation(spec)
-    tested = confirmations(spec) * epochs
-    lines.append(f"epochs     at most {total * epochs + tested}, at least {least + tested}")
+    lines.append(f"epochs     at most {most}, at least {sum(map(_least, searches)) + tested}")
     return "\n".join(lines)
 
 
@@ -45,12 +39,12 @@ def _confirmation(spec: SweepSpec) -> list[str]:
     if confirm is None:
         return []
     lines = ["baselines  each searched by itself, over what it tunes"] if confirm.baselines else []
-    for name, trials in shares(spec).items():
-        axes = ", ".join(tuned(spec, name)) or "nothing"
+    for name, trials in baselines.shares(spec).items():
+        axes = ", ".join(baselines.tuned(spec, name)) or "nothing"
         settings = _settings(confirm.baselines[name])
         lines.append(f"  {name}: {settings}; tunes {axes} in {trials} trials")
     arms = f"the best {confirm.top}" + (" and each baseline's best" if confirm.baselines else "")
-    count = confirmations(spec)
+    count = baselines.confirmations(spec)
     lines += [
         f"confirm    {arms}, on {confirm.seeds} fresh seeds: {count} trials in full",
         f"           ({count * spec.training.epochs} epochs); only these read the test images",
@@ -62,6 +56,60 @@ def _settings(arm: Mapping[str, Scalar | None]) -> str:
     """What an arm or a baseline sets, after its paths."""
     shown = (f"{path} {'null' if value is None else value}" for path, value in arm.items())
     return ", ".join(shown) or "as it stands"
+
+
+def _meaning(path: str) -> str:
+    return "; s²/N, so a trial's strength s is √(nu·N)" if path == NU else ""
+
+
+def _beforehand(spec: SweepSpec) -> list[str]:
+    """What the search knows or is told before its first own proposal."""
+    search, lines = spec.search, []
+    if search.from_:
+        lines.append(f"told beforehand of the trials of {', '.join(search.from_)} that fit")
+    if search.points:
+        lines.append(f"the first {len(search.points)} from search.points")
+    for path, prior in search.priors.items():
+        share = f"{prior.confidence:.0%} of the first {search.startup_trials} trials"
+        lines.append(f"{path} lies around {prior.value} in {share}")
+    return lines
+
+
+def _stopping(spec: SweepSpec) -> list[str]:
+    """When trials stop, in words; for Hyperband a line a bracket, with its number of trials."""
+    stopping, steps, epochs = spec.stopping, rungs(spec), spec.training.epochs
+    if stopping.name == "none":
+        return ["none"]
+    if stopping.name == "median":
+        return [
+            f"median: from epoch {stopping.grace} on a trial ends if its best is below the median",
+            f"of the others' means, once {stopping.min_samples} of them have come so far; "
+            f"the last epoch is {epochs}",
+        ]
+    best = f"the best 1/{stopping.reduction} go on at epochs"
+    if stopping.name == "asha":
+        return [f"asha: {best} {', '.join(map(str, steps))}; the last epoch is {epochs}"]
+    counts = Counter(bracket(spec, number) for number in range(trial_count(spec)))
+    lines = [f"hyperband: {best} of the trial's bracket; the last epoch is {epochs}"]
+    for index in range(len(shares(spec))):
+        at = ", ".join(map(str, steps[index:])) or "none: in full"
+        lines.append(f"bracket {index}, {counts[index]} trials: {at}")
+    return lines
+
+
+def _least(spec: SweepSpec) -> int:
+    """Epochs if every trial stops as early as it may; one of each bracket never does.
+
+    The median lets at least `min_samples` through.
+    """
+    trials, epochs, stopping = trial_count(spec), spec.training.epochs, spec.stopping
+    if stopping.name == "median":
+        through = min(trials, stopping.min_samples)
+        return through * epochs + (trials - through) * min(stopping.grace, epochs)
+    first = [rungs_of(spec, number)[:1] for number in range(trials)]
+    brackets = {step[0] for step in first if step}
+    stopped = sum(step[0] if step else epochs for step in first)
+    return stopped + sum(epochs - step for step in brackets)
 
 
 def axis(dimension: Dimension) -> str:

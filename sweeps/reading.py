@@ -170,4 +170,4 @@ def _fields_at(location: list[str]) -> list[str]:
         if model is None or part not in model.model_fields:
             return []
         model = section(model.model_fields[part].annotation)
-    return list(model.model_fields) if model else []
+    return [f.alias or name for name, f in model.model_fields.items()] if model else []

@@ -4,22 +4,59 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from sweeps.fields import Frozen, PositiveInt
+from sweeps.fields import Fraction, Frozen, PositiveInt, Scalar
+
+LATER = (
+    *("search.points", "search.priors", "search.from", "search.ghost_within_batch"),
+    *("stopping.brackets", "stopping.min_samples"),
+)
+"""Fields that came after the first sweeps: left at their defaults they are no part of a sweep's
+identity, so that older sweeps keep theirs."""
+
+
+class PriorSpec(Frozen):
+    """Where on one axis good values are believed to lie: a bare value, or one with confidence."""
+
+    value: Scalar
+    confidence: Fraction = 0.75
+    """Share of the startup trials that follow it on this axis; the others are uniform."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_bare_value(cls, raw: Any) -> Any:
+        return {"value": raw} if isinstance(raw, bool | int | float | str) else raw
 
 
 class SearchSpec(Frozen):
     """Which points of the space to try, in what order."""
 
-    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    sampler: Literal["tpe", "gp", "cmaes", "qmc", "random", "grid"] = "tpe"
+    """Tree-structured Parzen estimators, Gaussian process, evolution strategy, scrambled Sobol
+    sequence, independent draws, or every point. What each makes of trials that were stopped early,
+    diverged or failed stands in sweeps/search/samplers.py."""
     trials: PositiveInt | None = None
     """How many trials; a grid defaults to all its points, each `replicates` times."""
     replicates: PositiveInt = 1
     """Seeds for each point of a grid; the whole grid runs on one seed before the next."""
     seed: int = Field(default=0, ge=0)
     startup_trials: PositiveInt = 10
-    """Random trials before TPE starts to model."""
+    """Random trials before TPE or GP start to model."""
+    points: tuple[dict[str, Scalar], ...] = ()
+    """Points to try first, in this order; axes that one leaves out are the sampler's."""
+    priors: dict[str, PriorSpec] = Field(default_factory=dict)
+    """For axes of the space, where good values are believed to lie; TPE and GP draw their startup
+    trials around them: a normal with a tenth of the range (of its logarithm on a logarithmic axis)
+    as deviation, or that value of a choice. Later trials know priors through those alone."""
+    from_: tuple[str, ...] = Field(default=(), alias="from")
+    """Earlier sweeps in the same storage, with the same objective: what their trials that fit this
+    space came to is told to the sampler before the first trial. They are not in the report."""
+    ghost_within_batch: bool = False
+    """Never propose noise with a ghost size above the batch that one forward pass sees. (Ghosts are
+    drawn with replacement, so it may be.)"""
 
 
 class ObjectiveSpec(Frozen):
@@ -44,13 +81,20 @@ class ObjectiveSpec(Frozen):
 
 
 class StoppingSpec(Frozen):
-    """Asynchronous successive halving (ASHA), or none."""
+    """When a trial ends before its last epoch."""
 
-    name: Literal["asha", "none"] = "asha"
+    name: Literal["asha", "hyperband", "median", "none"] = "asha"
+    """asha: asynchronous successive halving. hyperband: the same with several first rungs, each
+    trial in one of these brackets by its number. median: a trial ends when the best of its epochs
+    is below the median of the others' means so far."""
     grace: PositiveInt = 1
-    """Epochs that every trial gets: the first rung."""
+    """Epochs that every trial gets: the first rung; of the median, the first epoch it looks at."""
     reduction: int = Field(default=3, ge=2)
     """At each rung the best 1/reduction go on to reduction times as many epochs."""
+    brackets: PositiveInt | None = None
+    """Hyperband: how many, from the one with all rungs; null: down to the one with none."""
+    min_samples: PositiveInt = 3
+    """Median: so many others must have reached the epoch."""
 
 
 class ResourcesSpec(Frozen):

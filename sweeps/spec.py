@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,8 +32,10 @@ from sweeps.sections import (
     TrainingSpec,
 )
 from sweeps.service import (
+    LATER,
     BudgetSpec,
     ObjectiveSpec,
+    PriorSpec,
     ResourcesSpec,
     SearchSpec,
     StoppingSpec,
@@ -42,6 +45,8 @@ from sweeps.service import (
 __all__ = [
     "ARM",
     "GROUPED",
+    "NU",
+    "STRENGTH",
     "BudgetSpec",
     "ConfirmSpec",
     "ConvSpec",
@@ -58,6 +63,7 @@ __all__ = [
     "ObjectiveSpec",
     "OptimizerSpec",
     "PositiveInt",
+    "PriorSpec",
     "ResourcesSpec",
     "Scalar",
     "ScheduleSpec",
@@ -90,6 +96,9 @@ class TrialSpec(Frozen):
 
 ARM = "arm"
 """The axis of the space whose values name `SweepSpec.arms`."""
+STRENGTH = "model.noise.strength"
+NU = "model.noise.nu"
+"""An axis in place of the noise's strength s: ν = s²/N, the amount of noise at ghost size N."""
 
 
 class SweepSpec(Frozen):
@@ -131,7 +140,10 @@ class SweepSpec(Frozen):
         return {**raw, "space": {ARM: {"choice": list(raw["arms"])}, **space}}
 
     def identity(self) -> str:
-        """Hash of all that decides results; where they are kept and how many run at once do not."""
+        """Hash of all that decides results; where they are kept and how many run at once do not.
+
+        Fields of `LATER` count only when they are set.
+        """
         place = set() if self.data.name == "image_folder" else {"root"}
         content = self.model_dump(
             mode="json",
@@ -144,6 +156,10 @@ class SweepSpec(Frozen):
                 "resources": {"concurrency", "max_attempts", "silent_minutes"},
             },
         )
+        usual = SweepSpec(name="usual").model_dump(mode="json")
+        for room, field in (path.split(".") for path in LATER):
+            if content[room][field] == usual[room][field]:
+                del content[room][field]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def trial(
@@ -156,16 +172,29 @@ class SweepSpec(Frozen):
         """
         fixed = self.model_dump(mode="python", include={"data", "model", "training", "objective"})
         arm = self.arms[str(params[ARM])] if ARM in params else {}
-        for path, value in {**arm, **params}.items():
-            if path != ARM:
-                put(fixed, path, value)
+        settle(fixed, {**arm, **params})
         threads = self.resources.threads_per_trial
         return TrialSpec(**fixed, threads=threads, seed=seed, confirm=confirm)
 
 
+def settle(tree: dict[str, Any], settings: Mapping[str, Scalar | None]) -> None:
+    """Put settings at their paths in `tree`: s²/N as the strength, an arm's name not at all."""
+    for path, value in settings.items():
+        if path not in (ARM, NU):
+            put(tree, path, value)
+    if (nu := settings.get(NU)) is not None:
+        put(tree, STRENGTH, _strength(float(nu), tree["model"]["noise"]))
+
+
+def _strength(nu: float, noise: dict[str, Any] | None) -> float:
+    """s = √(ν·N); a negative ν gives a negative one, which its field refuses."""
+    size = (noise or {}).get("ghost_size", NoiseSpec().ghost_size)
+    return math.copysign(math.sqrt(abs(nu) * size), nu)
+
+
 def rungs(spec: SweepSpec) -> list[int]:
-    """Epochs at which ASHA decides, below the last epoch: grace · reduction^k."""
-    if spec.stopping.name == "none":
+    """Epochs at which ASHA or Hyperband decides, below the last epoch: grace · reduction^k."""
+    if spec.stopping.name in ("none", "median"):
         return []
     epochs, out = spec.stopping.grace, []
     while epochs < spec.training.epochs:

@@ -34,6 +34,8 @@ class Trial:
     """The baseline of `confirm` that it tunes or confirms; empty for one of the search."""
     of: int | None = None
     """A confirmation's configuration, by the number of the trial that found it."""
+    record: int = -1
+    """Number of the record that proposed it."""
 
     @property
     def searches(self) -> bool:
@@ -71,6 +73,8 @@ class State:
     versions: dict[str, str] = field(default_factory=dict)
     trials: dict[int, Trial] = field(default_factory=dict)
     sessions: list[Record] = field(default_factory=list)
+    lent: list[Record] = field(default_factory=list)
+    """What earlier sweeps told the search, a record each."""
     records: int = 0
     updated: float = 0.0
     ended: int = 0
@@ -105,6 +109,8 @@ class State:
                 self.identity = record["identity"]
                 self.versions = record["versions"]
                 self.created = record["time"]
+            case "lent":
+                self.lent.append(record)
             case "session":
                 self.sessions.append(record)
                 self.finished = record["state"] == "finished"
@@ -186,6 +192,7 @@ def _proposed(record: Record) -> Trial:
         record["time"],
         baseline=record.get("baseline", ""),
         of=record.get("of"),
+        record=record["n"],
     )
 
 

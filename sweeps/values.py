@@ -34,7 +34,11 @@ def values_in(spec: SweepSpec, path: str, arm: Arm) -> tuple[Any, ...]:
     """What the field at `path` can be in one arm."""
     if path in spec.space:
         return ends(spec.space[path])
-    value: Any = spec
+    return (arm.get(path, value_at(spec, path)),)
+
+
+def value_at(tree: Any, path: str) -> Any:
+    """The field at a dotted path of a spec, or of its options; None where there is none."""
     for part in path.split("."):
-        value = getattr(value, part, None) if value is not None else None
-    return (arm.get(path, value),)
+        tree = tree.get(part) if isinstance(tree, dict) else getattr(tree, part, None)
+    return tree

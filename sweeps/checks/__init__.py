@@ -28,6 +28,9 @@ def check(spec: SweepSpec) -> list[Mistake]:
         *training.batches(spec),
         *training.loop(spec),
         *searching.search(spec),
+        *searching.lenders(spec),
+        *searching.points(spec),
+        *searching.priors(spec),
         *searching.stopping(spec),
     ]
     known = list(dict.fromkeys(_where_written(mistake, spec) for mistake in found))

@@ -9,7 +9,7 @@ from functools import cache
 from pydantic import ValidationError
 
 from sweeps.errors import Mistake
-from sweeps.spec import ARM, Dimension, Frozen, Scalar, SweepSpec, TrialSpec, section
+from sweeps.spec import ARM, NU, STRENGTH, Dimension, Frozen, Scalar, SweepSpec, TrialSpec, section
 from sweeps.text import suggest
 from sweeps.values import ends
 
@@ -25,6 +25,10 @@ def space_paths(spec: SweepSpec) -> Iterator[Mistake]:
             yield Mistake(place, "is varied by the space too", remedy="Leave it out of one of them")
         if not may_vary(path):
             yield unknown(place, path)
+    for arm in spec.arms.values() or [{}]:
+        if NU in (both := {*spec.space, *arm}) and STRENGTH in both:
+            rule = "the strength follows from it and the ghost size"
+            yield Mistake(f"space.{NU}", rule, remedy=f"Leave out one of {NU} and {STRENGTH}")
     if spec.arms:
         for name in spec.space[ARM].values:
             if name not in spec.arms:
@@ -57,7 +61,7 @@ def leaves() -> list[str]:
     paths = [p for p in walk(TrialSpec, "") if p.startswith(SECTIONS)]
     fixed = ("data.", "training.epochs", "training.seed", "training.checkpoint_every")
     vary = ("data.crop_padding", "data.flip", "data.normalize")
-    return [p for p in paths if p in vary or not p.startswith(fixed)]
+    return [*(p for p in paths if p in vary or not p.startswith(fixed)), NU]
 
 
 def _tried(dimension: Dimension) -> tuple[Scalar, ...]:
@@ -76,13 +80,16 @@ def space_values(spec: SweepSpec) -> Iterator[Mistake]:
         for value in _tried(dimension):
             try:
                 spec.trial({**start, path: value}, seed=0)
-            except ValidationError as error:
+            except (TypeError, ValueError) as error:
+                if not isinstance(error, ValidationError):  # √ of a word
+                    yield Mistake(f"space.{path}", "must be a number", repr(value))
+                    break
                 found = error.errors()[0]
                 place = ".".join(str(part) for part in found["loc"])
                 rule = found["msg"].removeprefix("Value error, ")
                 if path == ARM:
                     yield Mistake(f"arms.{value}", f"{place}: {rule}", repr(found["input"]))
-                elif path.startswith(place):
+                elif path.startswith(place) or (path, place) == (NU, STRENGTH):
                     yield Mistake(
                         f"space.{path}",
                         f"{place}: {rule}",

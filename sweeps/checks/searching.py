@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from sweeps.constraints import broken
 from sweeps.errors import Mistake
-from sweeps.spec import SweepSpec, space_size, trial_count
+from sweeps.spec import Dimension, Scalar, SweepSpec, rungs, space_size, trial_count
+from sweeps.text import suggest
 
 LARGEST_GRID = 100_000
+LEARNING = ("tpe", "gp", "cmaes")
+"""Samplers that other trials influence."""
+STARTING = ("tpe", "gp")
+"""Samplers with startup trials."""
 
 
 def search(spec: SweepSpec) -> Iterator[Mistake]:
@@ -16,6 +23,9 @@ def search(spec: SweepSpec) -> Iterator[Mistake]:
         if spec.search.replicates > 1:
             rule = f"is for a grid; {spec.search.sampler} repeats no point on purpose"
             yield Mistake("search.replicates", rule, str(spec.search.replicates))
+        if spec.search.sampler == "cmaes" and not any(map(_is_range, spec.space.values())):
+            rule = "moves along ranges, and the space has none"
+            yield Mistake("search.sampler", rule, "cmaes", "Use tpe, or give a range")
         return
     size = space_size(spec)
     if size is None:
@@ -39,9 +49,74 @@ def search(spec: SweepSpec) -> Iterator[Mistake]:
         )
 
 
+def _is_range(axis: Dimension) -> bool:
+    return axis.kind not in ("choice", "fixed")
+
+
+def lenders(spec: SweepSpec) -> Iterator[Mistake]:
+    """Earlier sweeps for a sampler that learns from none, or this sweep itself."""
+    if spec.search.from_ and spec.search.sampler not in LEARNING:
+        rule = f"is for samplers that learn; {spec.search.sampler} does not"
+        yield Mistake("search.from", rule, ", ".join(spec.search.from_), f"Use {_or(LEARNING)}")
+    if spec.name in spec.search.from_:
+        yield Mistake("search.from", "names this sweep itself", spec.name, "Give it another name")
+
+
+def points(spec: SweepSpec) -> Iterator[Mistake]:
+    """Queued points outside the space, for a grid, or more of them than trials."""
+    search = spec.search
+    if search.points and search.sampler == "grid":
+        yield Mistake(
+            "search.points", "a grid tries its own points alone", remedy="List them there"
+        )
+        return
+    if len(search.points) > trial_count(spec):
+        found = f"{len(search.points)} points, {trial_count(spec)} trials"
+        yield Mistake("search.points", "has more points than there are trials", found)
+    for index, point in enumerate(search.points):
+        place = f"search.points.{index}"
+        mistakes = [m for path, v in point.items() for m in _outside(spec, place, path, v)]
+        yield from mistakes
+        whole = not mistakes and all(a.kind == "fixed" or p in point for p, a in spec.space.items())
+        fixed = {p: a.values[0] for p, a in spec.space.items() if a.kind == "fixed"}
+        if whole and (mistake := broken(spec, fixed | point)):
+            yield replace(mistake, path=f"{place}.{mistake.path}")
+
+
+def priors(spec: SweepSpec) -> Iterator[Mistake]:
+    """Priors outside their range, or for a sampler that has no startup trials."""
+    if spec.search.priors and spec.search.sampler not in STARTING:
+        rule = f"shape the startup trials of {_or(STARTING)}; {spec.search.sampler} has none"
+        yield Mistake("search.priors", rule, remedy="Leave them out, or give search.points")
+    for path, prior in spec.search.priors.items():
+        yield from _outside(spec, "search.priors", path, prior.value)
+
+
+def _outside(spec: SweepSpec, place: str, path: str, value: Scalar) -> Iterator[Mistake]:
+    if path not in spec.space:
+        yield Mistake(
+            f"{place}.{path}", "is no axis of the space", "", suggest(path, [*spec.space])
+        )
+    elif spec.space[path].match(value) is None:
+        axis = spec.space[path]
+        inside = f"{axis.kind} {list(axis.values)}"
+        remedy = f"Give a value inside, or widen space.{path}"
+        yield Mistake(f"{place}.{path}", f"is outside its axis, {inside}", repr(value), remedy)
+
+
+def _or(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 def stopping(spec: SweepSpec) -> Iterator[Mistake]:
     """Rungs that nobody reaches."""
-    if spec.stopping.name == "asha" and spec.stopping.grace > spec.training.epochs:
+    name, brackets = spec.stopping.name, spec.stopping.brackets
+    if brackets and name != "hyperband":
+        yield Mistake("stopping.brackets", f"are Hyperband's; {name} has none", str(brackets))
+    elif brackets and brackets > len(rungs(spec)) + 1:
+        rule = f"there are {len(rungs(spec)) + 1} at most with these rungs"
+        yield Mistake("stopping.brackets", rule, str(brackets), "Lower it, or leave it out")
+    if name != "none" and spec.stopping.grace > spec.training.epochs:
         yield Mistake(
             "stopping.grace",
             "is above training.epochs, so nothing would ever be stopped",

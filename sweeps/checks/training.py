@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from sweeps.constraints import ACCUMULATE, BATCH, GROUP, KIND, SIZES, broken_by, combinations
 from sweeps.errors import Mistake
 from sweeps.spec import GROUPED, SweepSpec, space_size
 from sweeps.text import suggest
@@ -16,7 +17,7 @@ METRICS = {
     "test": ("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
 }
 """What the training loop reports, by `data.evaluate`."""
-MANY_COMBINATIONS = 4096
+MANY_COMBINATIONS = 100_000
 
 
 def evaluate(spec: SweepSpec) -> Iterator[Mistake]:
@@ -35,51 +36,45 @@ def evaluate(spec: SweepSpec) -> Iterator[Mistake]:
 
 
 def batches(spec: SweepSpec) -> Iterator[Mistake]:
-    """Group and accumulation sizes against the batch, over every combination of the space."""
+    """Sizes that do not fit: any in a grid; in another space those that no other value mends."""
     for arm in arms_of(spec):
-        yield from _batches_of(spec, arm)
+        if spec.search.sampler == "grid":
+            yield from _listed_sizes(spec, arm)
+        else:
+            yield from _values_that_fit_nowhere(spec, arm)
 
 
-def _batches_of(spec: SweepSpec, arm: Arm) -> Iterator[Mistake]:
-    paths = (
-        "training.batch_size",
-        "training.accumulate",
-        "model.norm.kind",
-        "model.norm.ghost_size",
-    )
-    axes = [values_in(spec, path, arm) for path in paths]
-    if set(GROUPED) & set(axes[2]) or max(axes[1]) > 1:
-        ranges = [p for p in paths if p in spec.space and spec.space[p].kind in ("int", "logint")]
+def _values_that_fit_nowhere(spec: SweepSpec, arm: Arm) -> Iterator[Mistake]:
+    """For each listed or fixed value that every combination with it breaks a rule: the first."""
+    ranged = [p for p in SIZES if p in spec.space and spec.space[p].kind in ("int", "logint")]
+    listed = {p: values_in(spec, p, arm) for p in SIZES if p not in ranged}
+    missing = {(path, value): None for path, values in listed.items() for value in values}
+    found: dict[tuple[str, object], Mistake] = {}
+    for sizes in itertools.islice(combinations(spec, arm), MANY_COMBINATIONS):
+        mistake = broken_by(sizes, within_batch=spec.search.ghost_within_batch)
+        for pair in sizes.items():
+            if mistake is None:
+                missing.pop(pair, None)
+            elif pair in missing:
+                found.setdefault(pair, mistake)
+        if not missing:
+            return
+    yield from dict.fromkeys(found[pair] for pair in missing if pair in found)
+
+
+def _listed_sizes(spec: SweepSpec, arm: Arm) -> Iterator[Mistake]:
+    axes = {path: values_in(spec, path, arm) for path in SIZES}
+    if set(GROUPED) & set(axes[KIND]) or max(axes[ACCUMULATE]) > 1:
+        paths = [p for p in (BATCH, ACCUMULATE, GROUP) if p in spec.space]
+        ranges = [p for p in paths if spec.space[p].kind in ("int", "logint")]
         rule = "sizes that must divide one another need a choice of them, not a range"
         for path in ranges:
             yield Mistake(f"space.{path}", rule, remedy="Write {choice: [8, 16, 32]}")
         if ranges:
             return
-    for batch, accumulate, kind, ghost in itertools.islice(
-        itertools.product(*axes), MANY_COMBINATIONS
-    ):
-        if batch % accumulate:
-            yield Mistake(
-                "training.accumulate",
-                "must divide batch_size",
-                f"{batch} / {accumulate}",
-                "Choose a divisor of the batch size",
-            )
-        elif batch == accumulate and kind in ("batch", *GROUPED):
-            rule = "leaves one image a forward pass, and batch statistics need at least 2"
-            yield Mistake("training.accumulate", rule, str(accumulate), "Lower it")
-        elif kind in GROUPED and ghost < 2:
-            rule = f"{kind} needs at least 2 samples in a group"
-            yield Mistake("model.norm.ghost_size", rule, str(ghost), "Raise it")
-        elif kind in GROUPED and (batch // accumulate) % ghost:
-            seen = batch // accumulate
-            divisors = [str(d) for d in range(2, seen + 1) if seen % d == 0]
-            yield Mistake(
-                "model.norm.ghost_size",
-                "must divide the batch that one forward pass sees",
-                f"ghost size {ghost}, batch {seen}",
-                f"Divisors: {', '.join(divisors)}",
-            )
+    for sizes in itertools.islice(combinations(spec, arm), MANY_COMBINATIONS):
+        if mistake := broken_by(sizes, within_batch=spec.search.ghost_within_batch):
+            yield mistake
 
 
 def loop(spec: SweepSpec) -> Iterator[Mistake]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from sweeps.driver import budget
 from sweeps.driver.searches import Searches
+from sweeps.driver.stopping import outcome
 from sweeps.journal import Journal
-from sweeps.spec import rungs
 from sweeps.state import Observer, Trial
 
 
@@ -51,7 +51,6 @@ class Conductor:
         self._journal = journal
         self._observe = observe
         self._searches = Searches(state)
-        self._rungs = set(rungs(state.spec))
         self.refusal = ""
         self.stopping = ""
         """Why nothing more is handed out: interrupted, stopped or budget."""
@@ -119,12 +118,12 @@ class Conductor:
             epoch=epoch,
             metrics=clean,
             decision=decision,
-            rung=epoch if epoch in self._rungs and trial.of is None else None,
+            rung=self._searches.rung(trial, epoch),
             node=node,
         )
         self._losses[number] = 0
         if decision != "continue":
-            self._end(number, *_outcome(trial))
+            self._end(number, *outcome(self.spec, trial))
             return True
         written = self.spec.training.checkpoint_every == 1
         if (self.stopping and written) or not budget.may_train(self.state, len(self._live) - 1):
@@ -219,7 +218,7 @@ class Conductor:
         """Write the end of trials whose last result decided it just before a driver died."""
         for trial in self.state.trials.values():
             if not trial.end and self._is_decided(trial):
-                self._write_end(trial.number, *_outcome(trial))
+                self._write_end(trial.number, *outcome(self.spec, trial))
 
     def _is_decided(self, trial: Trial) -> bool:
         """Whether the last result ended it; a "finish" counts no more once epochs were added."""
@@ -231,11 +230,3 @@ class Conductor:
 
     def _write(self, kind: str, **content: Any) -> None:
         self._observe(self._journal.write(kind, **content), self.state)
-
-
-def _outcome(trial: Trial) -> tuple[str, str]:
-    """Status and reason of the end that a trial's last result decided."""
-    last = trial.results[-1]
-    if last["decision"] == "finish":
-        return "finished", f"trained all {last['epoch']} epochs"
-    return "pruned", f"stopped by ASHA at the rung of epoch {last['epoch']}"

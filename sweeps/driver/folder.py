@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from sweeps.driver import lending
 from sweeps.errors import PreflightError, SweepBusy, SweepExists, SweepNotFound
 from sweeps.journal import FILE, LOCK, Journal, read
 from sweeps.spec import SweepSpec
@@ -46,6 +47,7 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
 
     Raises:
         PreflightError: the folder cannot be written.
+        SpecError: an earlier sweep of `search.from` has nothing to lend.
         SweepBusy: another driver holds it.
         SweepExists: the folder belongs to a sweep with another spec.
     """
@@ -64,7 +66,10 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
             shutil.rmtree(folder / "trials", ignore_errors=True)
         stop.withdraw(folder)
         with Journal(folder) as journal:
+            found = lending.wanted(spec, journal.state, folder.parent)
             _claim(journal, spec, folder)
+            for record in found:
+                journal.write("lent", **record)
             yield journal
 
 

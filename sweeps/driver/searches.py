@@ -6,6 +6,7 @@ nothing but itself. Confirmations are no part of any: they train in full and nob
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from sweeps.driver.stopping import Stopping
 from sweeps.search.search import Search
 from sweeps.selection import due
 from sweeps.spec import Scalar, SweepSpec
-from sweeps.state import State, Trial
+from sweeps.state import Record, State, Trial
 
 
 class _Group:
@@ -23,10 +24,13 @@ class _Group:
     Args:
         spec: its own, as `baselines.baseline_spec` gives it.
         settings: what each of its trials has besides the proposed parameters.
+        lent: what earlier sweeps told it.
     """
 
-    def __init__(self, spec: SweepSpec, settings: dict[str, Scalar | None]):
-        self.search, self.stopping = Search(spec), Stopping(spec)
+    def __init__(
+        self, spec: SweepSpec, settings: dict[str, Scalar | None], lent: Sequence[Record] = ()
+    ):
+        self.search, self._stopping = Search(spec, lent), Stopping(spec)
         self._settings, self._space = settings, spec.space
         self._own: dict[int, int] = {}
         """Its own number of each trial."""
@@ -47,7 +51,13 @@ class _Group:
         for trial in trials:
             for epoch, value in trial.values(metric).items():
                 if epoch < last:
-                    self.stopping.stops(trial.number, epoch, value)
+                    self.stops(trial, epoch, value)
+
+    def stops(self, trial: Trial, epoch: int, value: float) -> bool:
+        return self._stopping.stops(self._own[trial.number], epoch, value)
+
+    def rung(self, trial: Trial, epoch: int) -> int | None:
+        return self._stopping.rung(self._own[trial.number], epoch)
 
     def propose(self, number: int) -> dict[str, Any]:
         own = self._own[number] = len(self._own)
@@ -69,7 +79,7 @@ class Searches:
         assert state.spec is not None
         spec = self._spec = state.spec
         self._state = state
-        self._groups = {"": _Group(spec, {})}
+        self._groups = {"": _Group(spec, {}, state.lent)}
         for name in shares(spec):
             assert spec.confirm is not None
             settings = spec.confirm.baselines[name]
@@ -101,7 +111,11 @@ class Searches:
         """Whether a trial is to end at this epoch, before its last."""
         if trial.of is not None:
             return False
-        return self._groups[trial.baseline].stopping.stops(trial.number, epoch, value)
+        return self._groups[trial.baseline].stops(trial, epoch, value)
+
+    def rung(self, trial: Trial, epoch: int) -> int | None:
+        """`epoch` when it is one at which the trial's search decides."""
+        return self._groups[trial.baseline].rung(trial, epoch) if trial.of is None else None
 
     def end(self, trial: Trial) -> None:
         """Tell its search how a trial ended."""

@@ -20,7 +20,7 @@ from sweeps.report.canvas import (
     varied,
 )
 from sweeps.report.distance import distance_figure, recorded
-from sweeps.report.maps import SIZE, STRENGTH, ghost_map, isolation
+from sweeps.report.maps import amount, ghost_map, isolation
 from sweeps.report.results import Sweep
 from sweeps.spec import rungs
 from sweeps.state import Trial
@@ -36,7 +36,7 @@ def draw(sweep: Sweep, folder: Path) -> list[Path]:
     sweep must have a trial with a value.
     """
     figures = {"learning_curves.png": learning_curves(sweep)}
-    if {SIZE, STRENGTH} <= set(varied(sweep)):
+    if amount(sweep):
         figures["ghost_map.png"] = ghost_map(sweep)
     elif varied(sweep):
         figures["isolation.png"] = isolation(sweep)
@@ -48,7 +48,7 @@ def draw(sweep: Sweep, folder: Path) -> list[Path]:
 
 
 def learning_curves(sweep: Sweep) -> Figure:
-    """The objective by epoch: a line for each trial, the best one marked, ASHA's rungs dotted."""
+    """The objective by epoch: a line for each trial, the best one marked, the rungs dotted."""
     figure, (axes,) = blank(7.2, 4.8)
     ranked, metric = sweep.ranked(), sweep.spec.objective.metric
     for trial in reversed(ranked):
@@ -97,5 +97,5 @@ def _key(ranked: list[Trial], with_rungs: bool) -> list[Line2D]:
         if any(t.status == status for t in ranked[1:]):
             entries[text] = {"color": GREY, "marker": _END[status]}
     if with_rungs:
-        entries["ASHA's rungs"] = {"color": BLACK, "linestyle": ":"}
+        entries["rungs"] = {"color": BLACK, "linestyle": ":"}
     return [Line2D([], [], label=label, markersize=4, **style) for label, style in entries.items()]

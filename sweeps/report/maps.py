@@ -29,41 +29,63 @@ from sweeps.report.canvas import (
     varied,
 )
 from sweeps.report.results import Sweep
-from sweeps.spec import Dimension
+from sweeps.spec import NU, STRENGTH, Dimension
 from sweeps.state import Trial
 
-SIZE, STRENGTH = "model.noise.ghost_size", "model.noise.strength"
+SIZE = "model.noise.ghost_size"
 _RIDGES = (1, 4, 16, 64, 256, 1024)
 _MOST_PANELS = 9
 _BINS = 8
 
 
 def ghost_map(sweep: Sweep) -> Figure:
-    """The objective over ghost size and strength, with the lines of constant noise ν = N/s²."""
+    """The objective over ghost size and strength, with the lines of constant noise ν = s²/N.
+
+    A space stated in ν is drawn over ghost size and ν; there such a line is level.
+    """
+    upright = amount(sweep)
     figure, (axes,) = blank(7.2, 5.2)
     ranked = sweep.ranked()
     full = [t for t in ranked if t.status == "finished"]
     cut = [t for t in ranked if t.status != "finished"]
     shades = ScalarMappable(objective_colours(sweep, _values(sweep, ranked)), COLOURS)
-    axes.scatter(*_places(cut), s=26, facecolor="none", edgecolor=_colours(shades, sweep, cut))
     axes.scatter(
-        *_places(full), s=90, color=_colours(shades, sweep, full), edgecolor=BLACK, linewidth=0.6
+        *_places(cut, upright), s=26, facecolor="none", edgecolor=_colours(shades, sweep, cut)
+    )
+    axes.scatter(
+        *_places(full, upright),
+        s=90,
+        color=_colours(shades, sweep, full),
+        edgecolor=BLACK,
+        linewidth=0.6,
     )
     lost = [t for t in sweep.searched() if t.end and sweep.value(t) is None]
-    axes.scatter(*_places(lost), s=28, color=GREY, marker="x")
-    axes.scatter(*_places(ranked[:1]), s=260, facecolor="none", edgecolor=ORANGE, linewidth=2)
-    for which, path in (("x", SIZE), ("y", STRENGTH)):
+    axes.scatter(*_places(lost, upright), s=28, color=GREY, marker="x")
+    axes.scatter(
+        *_places(ranked[:1], upright), s=260, facecolor="none", edgecolor=ORANGE, linewidth=2
+    )
+    for which, path in (("x", SIZE), ("y", upright)):
         dimension_axis(axes, which, sweep.spec.space[path])
     logarithmic = scale_of(sweep.spec.space[SIZE]) == "log"
     axes.set_xlabel("ghost size N (samples" + (", log scale)" if logarithmic else ")"))
-    axes.set_ylabel("noise strength s")
-    _draw_ridges(axes)
+    if upright == STRENGTH:
+        axes.set_ylabel("noise strength s")
+        _draw_ridges(axes)
+    else:
+        axes.set_ylabel("amount of noise ν = s²/N")
     _draw_colours(figure, axes, shades, sweep)
     axes.set_title(f"{sweep.spec.name}: {len(sweep.state.trials)} trials", loc="left", fontsize=11)
-    ridge = Line2D([], [], color=GREY, linewidth=0.9, linestyle="--", label="equal ν = N/s²")
+    ridge = Line2D([], [], color=GREY, linewidth=0.9, linestyle="--", label="equal ν = s²/N")
     dead = Line2D([], [], color=GREY, marker="x", linestyle="", label="no value")
-    legend(figure, [*_key(bool(full), bool(cut)), *([dead] if lost else []), ridge], columns=5)
+    lines = [*([dead] if lost else []), *([ridge] if upright == STRENGTH else [])]
+    legend(figure, [*_key(bool(full), bool(cut)), *lines], columns=5)
     return figure
+
+
+def amount(sweep: Sweep) -> str:
+    """The axis beside the ghost size that says how much noise; empty when one of them is fixed."""
+    axes = varied(sweep)
+    return next((path for path in (STRENGTH, NU) if {SIZE, path} <= set(axes)), "")
 
 
 def isolation(sweep: Sweep) -> Figure:
@@ -103,7 +125,7 @@ def _draw_ridges(axes: Axes) -> None:
         axes.plot(*zip(*line, strict=True), color=GREY, linewidth=0.9, linestyle="--", zorder=0)
         x, y = line[-max(2, len(line) // 14)]
         patch = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        axes.text(x, y, f"ν={nu}", ha="center", va="center", fontsize=8, bbox=patch, zorder=0.5)
+        axes.text(x, y, f"N/s²={nu}", ha="center", va="center", fontsize=8, bbox=patch, zorder=0.5)
 
 
 def _isolate(axes: Axes, sweep: Sweep, path: str, dimension: Dimension) -> None:
@@ -169,8 +191,8 @@ def _key(full: bool, cut: bool) -> list[Line2D]:
     return out
 
 
-def _places(trials: list[Trial]) -> tuple[list[float], list[float]]:
-    return [t.params[SIZE] for t in trials], [t.params[STRENGTH] for t in trials]
+def _places(trials: list[Trial], upright: str) -> tuple[list[float], list[float]]:
+    return [t.params[SIZE] for t in trials], [t.params[upright] for t in trials]
 
 
 def _values(sweep: Sweep, trials: list[Trial]) -> list[float]:

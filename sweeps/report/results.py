@@ -173,7 +173,7 @@ class Sweep:
 
 
 def effective_size(noise: NoiseSpec) -> float:
-    """ν = N/s²: the ghost size that makes as much noise at strength 1; infinite without noise."""
+    """N/s² = 1/ν: the ghost size that makes as much noise at strength 1; infinite without noise."""
     return noise.ghost_size / noise.strength**2 if noise.strength else math.inf
 
 

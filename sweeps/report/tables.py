@@ -18,6 +18,7 @@ from sweeps.report.confirmed import shown
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
 from sweeps.selection import expected
+from sweeps.spec import NU
 from sweeps.state import Trial
 
 _SHOWN = 10
@@ -129,7 +130,7 @@ def _top(sweep: Sweep) -> RenderableType:
     for name in varied.values() if apart else ["parameters"]:
         table.add_column(name, justify="right" if apart else "left", overflow="fold")
     if with_noise:
-        table.add_column("ν", justify="right")
+        table.add_column("N/s²", justify="right")
     table.add_column("status")
     for trial in ranked:
         cells = {short: _number(trial.params.get(path)) for path, short in varied.items()}
@@ -200,9 +201,12 @@ def _caution(sweep: Sweep) -> str:
     )
     if any(sweep.noise(t) for t in sweep.ranked()[:_SHOWN]):
         text += (
-            " ν = N/s² (ghost size N, strength s) is the ghost size that makes as much noise at "
-            "strength 1; equal ν is the ridge of constant noise s²/N."
+            " N/s² (ghost size N, strength s) is the ghost size that makes as much noise at "
+            "strength 1; along the ridge of equal ν = s²/N the noise is constant."
         )
+        stated = "nu = s²/N and N: s = √(nu·N)" if NU in sweep.spec.space else "s and N"
+        if {NU, "model.noise.strength"} & set(sweep.spec.space):
+            text += f" The space was stated in {stated}."
     return text
 
 

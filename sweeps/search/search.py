@@ -6,35 +6,39 @@ sweep's seed and the trial's number: it depends on these and on the study alone,
 random numbers an earlier process drew.
 
 Optuna is told when a trial ends: finished is COMPLETE with its last value; stopped early is PRUNED
-with its values by epoch, so that TPE ranks it by the epoch it reached; failed is FAIL, which
-samplers leave out; diverged is PRUNED without any value, the worst rank there is.
+with its values by epoch; failed is FAIL; diverged is PRUNED without any value, for CMA-ES with an
+infinitely bad one. What each sampler makes of these stands in sweeps/search/samplers.py.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.samplers import RandomSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.search.lending import told
+from sweeps.search.proposal import Point, Proposal
+from sweeps.search.samplers import ranges
 from sweeps.search.space import distributions, grid
-from sweeps.spec import Scalar, SweepSpec, trial_count
+from sweeps.spec import SweepSpec, trial_count
 from sweeps.state import Trial
-
-Point = dict[str, Scalar]
 
 
 class Search:
     """Proposals for one sweep, in order of trial number.
 
     Args:
-        spec: the sweep; its `space`, `search`, `objective` and `training.seed` are read.
+        spec: the sweep; its `space`, `arms`, `search`, `objective` and sizes are read.
+        lent: the journal's records of what earlier sweeps told it.
     """
 
-    def __init__(self, spec: SweepSpec):
+    def __init__(self, spec: SweepSpec, lent: Sequence[dict[str, Any]] = ()):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.spec = spec
         self.total = trial_count(spec)
@@ -42,28 +46,32 @@ class Search:
         self._points = grid(spec.space) if spec.search.sampler == "grid" else None
         direction = "maximize" if spec.objective.mode == "max" else "minimize"
         self._study = optuna.create_study(direction=direction, sampler=RandomSampler(seed=0))
+        lent_trials = [trial for record in lent for trial in told(record, self._space)]
+        self._study.add_trials(lent_trials)
+        self._lent = [_on_ranges(trial) for trial in lent_trials]
         self._open: dict[int, optuna.Trial] = {}
         self._seen: Counter[str] = Counter()
 
     def restore(self, trials: dict[int, Trial]) -> None:
-        """Take in all trials of a journal in order of number; those without an end stay open."""
-        self._study.sampler = RandomSampler(seed=0)  # a given point needs no model
-        for number in sorted(trials):
+        """Take in all trials of a journal, proposals and ends in its order.
+
+        Those without an end stay open.
+        """
+        for number, ended in _events(trials):
             trial = trials[number]
-            self._enter(number, trial.params)
-            if trial.end:
+            if ended:
                 self.end(number, trial.status, trial.values(self.spec.objective.metric))
+            else:
+                self._enter(number, trial.params)
 
     def propose(self, number: int) -> tuple[Point, int]:
-        """Parameters and seed of trial `number`; a point proposed before gets the next seed."""
-        if self._points is not None:
-            params = self._points[number % len(self._points)]
-            self._enter(number, params)
-        else:
-            self._study.sampler = self._sampler(number)
-            trial = self._study.ask(self._space)
-            params = trial.params
-            self._note(number, trial)
+        """Parameters and seed of trial `number`; a point proposed before gets the next seed.
+
+        Raises:
+            SpecError: no point that keeps all rules was found.
+        """
+        listed = self._points[number % len(self._points)] if self._points else None
+        params = self._enter(number, listed)
         repeats = self._seen[_key(params)] - 1
         return params, self.spec.training.seed + repeats
 
@@ -73,9 +81,12 @@ class Search:
         if status == "failed":
             self._study.tell(trial, state=TrialState.FAIL)
             return
-        if status != "diverged":
-            for epoch, value in values.items():
-                trial.report(value, epoch)
+        if status == "diverged":
+            values = {}
+            if self.spec.search.sampler == "cmaes":
+                values = {0: -math.inf if self.spec.objective.mode == "max" else math.inf}
+        for epoch, value in values.items():
+            trial.report(value, epoch)
         if status == "finished":
             self._study.tell(trial, list(values.values())[-1])
         else:
@@ -83,26 +94,36 @@ class Search:
 
     @property
     def told(self) -> list[FrozenTrial]:
-        """Copies of what Optuna holds, in order of number."""
+        """Copies of what Optuna holds: what earlier sweeps lent, then trials in order of number."""
         return self._study.get_trials()
 
-    def _enter(self, number: int, params: Point) -> None:
-        self._study.enqueue_trial(params)
-        self._note(number, self._study.ask(self._space))
-
-    def _note(self, number: int, trial: optuna.Trial) -> None:
-        self._open[number] = trial
+    def _enter(self, number: int, settled: Point | None) -> Point:
+        """Open trial `number` at its point, a new one unless it is settled."""
+        self._study.sampler = Proposal(self.spec, number, self._space, self._lent, settled)
+        trial = self._open[number] = self._study.ask(self._space)
         self._seen[_key(trial.params)] += 1
+        return trial.params
 
-    def _sampler(self, number: int) -> BaseSampler:
-        search = self.spec.search
-        digest = hashlib.sha256(f"{search.seed}/{number}".encode()).digest()
-        seed = int.from_bytes(digest[:4], "big")
-        if search.sampler == "random":
-            return RandomSampler(seed=seed)
-        return TPESampler(
-            seed=seed, n_startup_trials=search.startup_trials, multivariate=True, constant_liar=True
-        )
+
+def _events(trials: dict[int, Trial]) -> Iterator[tuple[int, bool]]:
+    """Proposals (False) and ends (True) by trial number, in the journal's order."""
+    begun = [(trial.record, number, False) for number, trial in trials.items()]
+    over = [(trial.end["n"], number, True) for number, trial in trials.items() if trial.end]
+    return ((number, ended) for _, number, ended in sorted([*begun, *over]))
+
+
+def _on_ranges(trial: FrozenTrial) -> FrozenTrial:
+    """The trial with the axes alone that CMA-ES works on."""
+    space = ranges({name: d for name, d in trial.distributions.items() if not d.single()})
+    params = {name: trial.params[name] for name in space}
+    state, values = trial.state, trial.intermediate_values
+    return create_trial(
+        state=state,
+        value=trial.value,
+        params=params,
+        distributions=space,
+        intermediate_values=values,
+    )
 
 
 def _key(params: Point) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import random
+import shutil
 
 import pytest
+from ray.tune.schedulers import MedianStoppingRule
 
+from sweeps.brackets import rungs_of
 from sweeps.driver.conductor import Assignment, Conductor
 from sweeps.driver.folder import opened
 from sweeps.driver.stopping import Stopping
-from sweeps.errors import PreflightError, SweepBusy, SweepExists
+from sweeps.errors import PreflightError, SpecError, SweepBusy, SweepExists
 from sweeps.journal import read
 from sweeps.spec import SweepSpec
 
@@ -71,8 +75,14 @@ def test_a_sweep_runs_through(tmp_path) -> None:
     )
 
 
-@pytest.mark.parametrize("stop_at", range(1, 60, 4))
-def test_stopped_after_any_record_it_goes_on_the_same(tmp_path, stop_at) -> None:
+@pytest.mark.parametrize(
+    ("name", "stop_at"),
+    [*(("asha", n) for n in range(1, 60, 4)), *(("hyperband", n) for n in (7, 33, 60))]
+    + [("median", n) for n in (7, 33, 60)],
+)
+def test_stopped_after_any_record_it_goes_on_the_same(tmp_path, name, stop_at) -> None:
+    one = spec(stopping={"name": name})
+
     class Killed(BaseException):
         pass
 
@@ -80,11 +90,11 @@ def test_stopped_after_any_record_it_goes_on_the_same(tmp_path, stop_at) -> None
         if record["n"] == stop_at:
             raise Killed
 
-    with opened(spec(), tmp_path / "through") as journal:
+    with opened(one, tmp_path / "through") as journal:
         drive(Conductor(journal))
-    with pytest.raises(Killed), opened(spec(), tmp_path / "broken") as journal:
+    with pytest.raises(Killed), opened(one, tmp_path / "broken") as journal:
         drive(Conductor(journal, kill))
-    with opened(spec(), tmp_path / "broken") as journal:
+    with opened(one, tmp_path / "broken") as journal:
         drive(Conductor(journal))
     assert story(tmp_path / "broken") == story(tmp_path / "through")
 
@@ -188,3 +198,81 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path) -> None:
         opened(spec(), tmp_path / "file" / "s"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["hyperband", "median"])
+def test_other_ways_of_stopping_stop_some_at_their_rungs(tmp_path, name) -> None:
+    other = spec(stopping={"name": name, "min_samples": 2}, search={"trials": 16})
+    with opened(other, tmp_path / "s") as journal:
+        drive(Conductor(journal))
+    trials = read(tmp_path / "s").trials.values()
+    assert {t.status for t in trials} == {"finished", "pruned"}
+    for trial in trials:
+        met = [r["rung"] for r in trial.results if r["rung"]]
+        assert met == [e for e in rungs_of(other, trial.number) if e <= trial.epoch]
+        if trial.status == "pruned" and name == "hyperband":
+            assert trial.epoch == met[-1]
+    reasons = {t.end["reason"].split(" at ")[0] for t in trials if t.status == "pruned"}
+    wanted = {"hyperband": "stopped by Hyperband", "median": "below the median of the others"}
+    assert reasons == {wanted[name]}
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_median_rule_is_rays(mode) -> None:
+    class Keyed:
+        def __init__(self, number):
+            self.trial_id = number
+
+    settings = {"name": "median", "grace": 2, "min_samples": 3}
+    ours = Stopping(spec(stopping=settings, objective={"metric": "val_loss", "mode": mode}))
+    rays = MedianStoppingRule(
+        time_attr="epoch", metric="value", mode=mode, grace_period=2, min_samples_required=3,
+        min_time_slice=math.inf,
+    )  # fmt: skip
+    chance, running, stopped = random.Random(0), {}, 0
+    for step in range(300):
+        number = step % 7 + 7 * (step // 70)  # seven at a time, each once a round
+        if running.get(number) == "stopped":
+            continue
+        trial, epoch = running.setdefault(number, (Keyed(number), 0))
+        value = chance.random()
+        found = rays.on_trial_result(None, trial, {"epoch": epoch + 1, "value": value})
+        assert ours.stops(number, epoch + 1, value) == (found == "STOP")
+        running[number] = "stopped" if found == "STOP" else (trial, epoch + 1)
+        stopped += found == "STOP"
+    assert 5 < stopped < 25
+
+
+def test_earlier_sweeps_are_asked_once_and_before_anything_is_written(tmp_path) -> None:
+    with opened(spec(), tmp_path / "s") as journal:
+        drive(Conductor(journal))
+    second = spec(name="t", search={"trials": 3, "from": ["s"]})
+    with opened(second, tmp_path / "t") as journal:
+        assert [r["sweep"] for r in journal.state.lent] == ["s"]
+        assert len(journal.state.lent[0]["trials"]) == 12
+        drive(Conductor(journal))
+    before = story(tmp_path / "t")
+    assert len(before) == 3
+    shutil.rmtree(tmp_path / "s")
+    with opened(second, tmp_path / "t") as journal:
+        assert len(Conductor(journal)._search.told) == 15
+        assert [t.params for t in journal.state.trials.values()] == [t[0] for t in before]
+    bad = (
+        {"objective": {"metric": "val_loss"}},
+        {"space": {"model.norm.kind": {"choice": ["group"]}}},
+    )
+    for fields, message in zip(
+        (*bad, {}),
+        (
+            "that sweep has another objective (found t: max val_accuracy; here min val_loss)",
+            "no finished or pruned trial fits this space (found t: 3 trials with a value)",
+            "there is no such sweep in",
+        ),
+        strict=True,
+    ):
+        name = "u" if not fields else "t"
+        refused = spec(name="v", **fields, search={"from": [name]})
+        with pytest.raises(SpecError) as caught, opened(refused, tmp_path / "v"):
+            pass
+        assert message in str(caught.value)
+        assert not (tmp_path / "v" / "journal.jsonl").read_bytes()

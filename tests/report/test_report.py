@@ -64,7 +64,7 @@ def test_the_table_is_ordered_and_shows_the_noise(written):
     lines = (report / "summary.txt").read_text().splitlines()
     start = next(i for i, line in enumerate(lines) if line.split()[:1] == ["trial"])
     assert lines[start].split() == [
-        "trial", "val_accuracy", "epochs", "ghost_size", "strength", "lr", "ν", "status",
+        "trial", "val_accuracy", "epochs", "ghost_size", "strength", "lr", "N/s²", "status",
     ]  # fmt: skip
     shown = [line.split() for line in lines[start + 2 : start + 12]]
     assert [int(row[0]) for row in shown] == [t.number for t in sweep.ranked()[:10]]

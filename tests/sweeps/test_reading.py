@@ -94,7 +94,8 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
             "ghost size 48, batch 128",
         ),
         (
-            "space:\n  model.norm.ghost_size: {int: [2, 8]}\nmodel: {norm: {kind: ghost_batch}}",
+            "space:\n  model.norm.ghost_size: {int: [2, 8]}\nmodel: {norm: {kind: ghost_batch}}\n"
+            "search: {sampler: grid}",
             "need a choice of them",
         ),
         ("model: {norm: {kind: exclusive_batch, ghost_size: 1}}", "at least 2 samples in a group"),
@@ -103,7 +104,7 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
         ("space: {model.noise.ghost_size: {uniform: [4, 16]}}", "valid integer"),
         (
             "space: {training.batch_size: {int: [32, 64]}}\n"
-            "model: {norm: {kind: ghost_batch, ghost_size: 16}}",
+            "model: {norm: {kind: ghost_batch, ghost_size: 16}}\nsearch: {sampler: grid}",
             "need a choice of them",
         ),
         ("training: {accumulate: 128}", "leaves one image a forward pass"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 from ray.tune.schedulers import ASHAScheduler
 
+import sweeps
+from sweeps.reading import load
 from sweeps.spec import SweepSpec, rungs, space_size, trial_count
 
 SPACE = {
@@ -29,6 +33,38 @@ def test_identity_is_of_what_decides_results() -> None:
     assert same.identity() == spec().identity()
     assert spec(resources={"threads_per_trial": 2}).identity() != spec().identity()
     assert spec(search={"seed": 1}).identity() != spec().identity()
+
+
+def test_older_sweeps_keep_their_identity() -> None:
+    """As written to journals before the fields of `LATER` were there."""
+    configs = Path(sweeps.__file__).parent / "configs"
+    assert load(configs / "digits.yaml").identity() == "f55cdc3a598206e4"
+    assert load(configs / "mnist_strength.yaml").identity() == "410ddaea87b39dc2"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"search": {"points": [{"training.optimizer.lr": 0.1}]}},
+        {"search": {"priors": {"training.optimizer.lr": 0.1}}},
+        {"search": {"from": ["a"]}},
+        {"search": {"ghost_within_batch": True}},
+        {"stopping": {"brackets": 2}},
+        {"stopping": {"min_samples": 4}},
+    ],
+)
+def test_later_fields_count_once_they_are_set_and_survive_json(later) -> None:
+    one = spec(**later)
+    assert one.identity() != spec().identity()
+    assert SweepSpec.model_validate_json(one.model_dump_json()) == one
+
+
+def test_a_strength_may_be_stated_as_nu() -> None:
+    point = {"model.noise.nu": 0.25, "model.noise.ghost_size": 16}
+    assert spec().trial(point, seed=0).model.noise.strength == 2.0
+    assert spec().trial({"model.noise.nu": 0.25}, seed=0).model.noise.strength == 2.0  # N is 16
+    arms = {"arms": {"some": {"model.noise.nu": 1.0, "model.noise.ghost_size": 9}}, "space": {}}
+    assert spec(**arms).trial({"arm": "some"}, seed=0).model.noise.strength == 3.0
 
 
 def test_an_image_folder_is_identified_by_its_place() -> None:

@@ -1,0 +1,42 @@
+"""Hyperband's brackets: which rungs a trial meets, a function of its number alone.
+
+Bracket 0 has all rungs, bracket 1 all but the first, … and the last none. As in the paper (arXiv
+1603.06560) each bracket is meant to use about the same number of epochs, so that of B brackets the
+one that leaves out k rungs gets a share of (B / (B - k)) · reduction^(B-1-k) trials.
+"""
+
+from __future__ import annotations
+
+import math
+
+from sweeps.spec import SweepSpec, rungs
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def shares(spec: SweepSpec) -> list[float]:
+    """Each bracket's share of the trials, the one with all rungs first."""
+    stopping = spec.stopping
+    if stopping.name != "hyperband":
+        return [1.0]
+    full = len(rungs(spec)) + 1
+    counts = [
+        math.ceil(full / (full - k) * stopping.reduction ** (full - 1 - k)) for k in range(full)
+    ]
+    kept = counts[: stopping.brackets]
+    return [count / sum(kept) for count in kept]
+
+
+def bracket(spec: SweepSpec, number: int) -> int:
+    """The bracket of trial `number`; multiples of the golden ratio spread each one evenly."""
+    place, upto = (number + 1) * _GOLDEN % 1, 0.0
+    for index, share in enumerate(shares(spec)):
+        upto += share
+        if place < upto:
+            return index
+    return len(shares(spec)) - 1
+
+
+def rungs_of(spec: SweepSpec, number: int) -> list[int]:
+    """Epochs at which it is decided whether trial `number` goes on."""
+    return rungs(spec)[bracket(spec, number) :]

@@ -1,0 +1,76 @@
+"""What the trials of an earlier sweep tell the search of another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import ValidationError
+
+from sweeps.search.samplers import Distributions
+from sweeps.spec import ARM, NU, Scalar, SweepSpec
+from sweeps.state import State, Trial
+from sweeps.values import value_at
+
+
+def lendable(spec: SweepSpec, earlier: State) -> list[dict[str, Any]]:
+    """The finished and pruned trials of `earlier` that fit the space of `spec`.
+
+    One fits when each axis of the space holds what the trial had there, proposed or fixed. What
+    else differs between the two sweeps is taken not to matter; that is for the user to judge.
+
+    Returns:
+        Of each trial its params on the axes of `spec`, its status and its values by epoch, as
+        pairs. Fewer epochs than `spec` trains are as good as stopped early: status pruned.
+    """
+    out = []
+    for trial in earlier.trials.values():
+        values = trial.values(spec.objective.metric)
+        if trial.status not in ("finished", "pruned") or not values:
+            continue
+        if (params := _point(spec, earlier.spec, trial)) is not None:
+            full = trial.status == "finished" and trial.epoch >= spec.training.epochs
+            status = "finished" if full else "pruned"
+            out.append({"params": params, "status": status, "values": list(values.items())})
+    return out
+
+
+def _point(spec: SweepSpec, other: SweepSpec | None, trial: Trial) -> dict[str, Scalar] | None:
+    """The trial's place on the axes of `spec`; None when it lies outside."""
+    assert other is not None
+    try:
+        resolved = other.trial(trial.params, trial.seed)
+    except ValidationError:
+        return None
+    noise = resolved.model.noise
+    point: dict[str, Scalar] = {}
+    for path, axis in spec.space.items():
+        if path == ARM:
+            found = trial.params.get(ARM)
+        elif path == NU:
+            found = trial.params.get(NU, noise and noise.strength**2 / noise.ghost_size)
+        else:
+            found = value_at(resolved, path)
+        value = axis.match(found)
+        if value is None:
+            return None
+        point[path] = value
+    return point
+
+
+def told(record: dict[str, Any], space: Distributions) -> list[FrozenTrial]:
+    """The trials of a `lent` record as Optuna takes them."""
+    out = []
+    for trial in record["trials"]:
+        values = dict(trial["values"])
+        full = trial["status"] == "finished"
+        out.append(
+            create_trial(
+                state=TrialState.COMPLETE if full else TrialState.PRUNED,
+                value=list(values.values())[-1],
+                params=trial["params"],
+                distributions=space,
+                intermediate_values=values,
+            )
+        )
+    return out
