@@ -255,7 +255,7 @@ def test_earlier_sweeps_are_asked_once_and_before_anything_is_written(tmp_path) 
     assert len(before) == 3
     shutil.rmtree(tmp_path / "s")
     with opened(second, tmp_path / "t") as journal:
-        assert len(Conductor(journal)._search.told) == 15
+        assert len(Conductor(journal)._searches._groups[""].search.told) == 15
         assert [t.params for t in journal.state.trials.values()] == [t[0] for t in before]
     bad = (
         {"objective": {"metric": "val_loss"}},
