@@ -40,7 +40,7 @@ def run(
 
     Args:
         spec: a checked or plain spec, or the path of its YAML file.
-        storage: overrides the spec's `storage`, the folder of all sweeps.
+        storage: overrides the spec's `storage`: the folder of all sweeps, or `s3://bucket/prefix`.
         address: a Ray cluster; by default Ray is started on this machine.
         observe: called with each journal record and the state after it.
 
@@ -187,9 +187,11 @@ def load(name: str, *, storage: str = STORAGE) -> Sweep:
 def _execute(spec: SweepSpec, folder: Path, address: str | None, observe: Any) -> Sweep:
     from sweeps.driver.tuner import execute
     from sweeps.report.results import Sweep
+    from sweeps.storage import truth
 
     if not execute(spec, folder, address=address, observe=observe, at_end=_report):
-        again = shlex.join(["sweeps", "sync", folder.name, "--storage", str(folder.parent)])
+        place = str(truth(folder).parent)
+        again = shlex.join(["sweeps", "sync", folder.name, "--storage", place])
         print(f"warning: MLflow has not received everything. Later: {again}", file=sys.stderr)
     return Sweep(folder)
 

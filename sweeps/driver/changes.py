@@ -18,6 +18,7 @@ from sweeps.errors import Mistake, SpecError, SweepBusy, SweepNotFound
 from sweeps.journal import Journal, held, read
 from sweeps.spec import BudgetSpec, SweepSpec, space_size, trial_count
 from sweeps.state import State, extended
+from sweeps.storage import truth
 from sweeps.trial import stop as requests
 from sweeps.values import values_of
 
@@ -92,7 +93,7 @@ def stop(folder: Path, patience: float = 60.0) -> bool:
     read(folder)
     if not held(folder):
         return False
-    requests.request(folder)
+    requests.request(truth(folder))
     until = time.monotonic() + patience
     while held(folder):
         if time.monotonic() > until:
@@ -107,7 +108,7 @@ def stop(folder: Path, patience: float = 60.0) -> bool:
 def _spec(folder: Path) -> SweepSpec:
     spec = read(folder).spec
     if spec is None:
-        raise SweepNotFound(f"no sweep at {folder}")
+        raise SweepNotFound(f"no sweep at {truth(folder)}")
     return spec
 
 

@@ -18,6 +18,7 @@ from sweeps.errors import UNWRITABLE, PreflightError, SweepError, SweepStopped
 from sweeps.journal import Journal
 from sweeps.spec import SweepSpec
 from sweeps.state import Observer
+from sweeps.storage import origin, truth
 from sweeps.track import launcher
 from sweeps.track.store import store_uri
 from sweeps.values import values_of
@@ -105,7 +106,8 @@ def _conclude(conductor: Any, ending: Any, folder: Path) -> None:
     state = conductor.stopping or "budget"
     conductor.session(state, ending.reason or "budget.max_epochs is used up")
     if ending.failure:
-        raise PreflightError(f"{ending.failure}. Make room there, then resume {folder.name}")
+        remedy = "Mend that" if origin(folder) else "Make room there"
+        raise PreflightError(f"{ending.failure}. {remedy}, then resume {folder.name}")
     if state == "interrupted":
         raise KeyboardInterrupt
     if state == "stopped":
@@ -168,7 +170,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: int) -> Any:
     try:
         tuner = tune.Tuner(
             tune.with_resources(actor, lambda config: whole if config["alone"] else usual),
-            param_space={"folder": str(folder)},
+            param_space={"folder": str(truth(folder))},
             tune_config=tune.TuneConfig(
                 search_alg=Assignments(conductor, places, ending.poll),
                 scheduler=Decisions(conductor, ending),

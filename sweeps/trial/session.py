@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import nn
 
 from sweeps.errors import CheckpointError, TrialDiverged
 from sweeps.spec import TrialSpec
+from sweeps.storage import Place
 from sweeps.trial import checkpoint
 from sweeps.trial.build import build_model
 from sweeps.trial.datasets import Data
@@ -31,7 +31,7 @@ def _never() -> bool:
 def train(
     trial: TrialSpec,
     data: Data,
-    folder: Path,
+    folder: Place,
     *,
     device: str,
     known_epoch: int = 0,
@@ -59,7 +59,7 @@ def train(
         TrialStopped: `stop` said so; a checkpoint of that very position is written.
         ValueError, TypeError: the spec does not fit the data; a loop of the user's own yields
             something else than the contract says.
-        OSError: a checkpoint could not be written.
+        OSError, StorageError: a checkpoint could not be written.
     """
     torch.set_num_threads(trial.threads)
     saved = checkpoint.newest(folder)
@@ -80,7 +80,7 @@ def train(
             keeper.stop_after(result)
 
 
-def load_model(path: Path) -> nn.Module:
+def load_model(path: Place) -> nn.Module:
     """The network of a trial's checkpoint with its weights, on the CPU, in eval mode.
 
     Raises:
