@@ -1,12 +1,14 @@
 """The S3 client, and what is done when a call fails: told, tried again, or given up.
 
 Address, region and credentials are boto3's own: AWS_ENDPOINT_URL, AWS_PROFILE, `~/.aws`, the role
-of the machine. Errors that waiting may mend are tried again with growing pauses for `PATIENCE_S`;
-after that a call is tried once only, until the store answers again.
+of the machine. Errors that waiting may mend are tried again with growing pauses for `PATIENCE_S`
+(60, or the environment's SWEEPS_STORE_PATIENCE); after that a call is tried once only, until the
+store answers again.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from typing import Any, TypeVar
 
 from sweeps.errors import StorageError
 
-PATIENCE_S = 60.0
+PATIENCE_S = float(os.environ.get("SWEEPS_STORE_PATIENCE", "60"))
 """Seconds for which a call that fails is tried again."""
 FIRST_PATIENCE_S = 10.0
 """The same, for the first call of a driver: a mistyped address is to be told soon."""
