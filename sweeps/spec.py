@@ -18,6 +18,7 @@ from sweeps.dimension import Dimension, DimensionKind
 from sweeps.fields import Fraction, Frozen, ImportPath, PositiveInt, Scalar, put, section
 from sweeps.sections import (
     GROUPED,
+    START_FILE,
     ConvSpec,
     DataSpec,
     DropoutSpec,
@@ -26,6 +27,7 @@ from sweeps.sections import (
     NormSpec,
     OptimizerSpec,
     ScheduleSpec,
+    StartSpec,
     TrainingSpec,
 )
 from sweeps.service import (
@@ -40,6 +42,7 @@ from sweeps.service import (
 __all__ = [
     "ARM",
     "GROUPED",
+    "START_FILE",
     "BudgetSpec",
     "ConvSpec",
     "DataSpec",
@@ -59,6 +62,7 @@ __all__ = [
     "Scalar",
     "ScheduleSpec",
     "SearchSpec",
+    "StartSpec",
     "StoppingSpec",
     "SweepSpec",
     "TrackingSpec",
@@ -104,7 +108,7 @@ class SweepSpec(Frozen):
     resources: ResourcesSpec = ResourcesSpec()
     budget: BudgetSpec = BudgetSpec()
     storage: str = "sweep-data"
-    """Folder under which each sweep has a folder of its own name."""
+    """Folder, or `s3://bucket/prefix`, under which each sweep has a folder of its own name."""
     tracking: TrackingSpec = TrackingSpec()
 
     @field_validator("space", mode="before")
@@ -133,6 +137,7 @@ class SweepSpec(Frozen):
                 "tracking": True,
                 "description": True,
                 "data": place | {"download"},
+                "training": {"start": {"source"}},
                 "budget": True,
                 "resources": {"concurrency", "max_attempts", "silent_minutes"},
             },

@@ -168,7 +168,8 @@ def _more_epochs(spec: SweepSpec, epochs: int | None) -> dict[str, Any]:
                     "a cosine schedule has come to its end with its last epoch; a longer one is "
                     "another configuration",
                     f"{epochs} after {now}",
-                    "Run a new sweep with that many epochs, or use a constant or step schedule",
+                    "Run a new sweep with that many epochs; or one that starts its schedule anew "
+                    "from what this one has learnt: sweeps run FILE --from CHECKPOINT",
                 )
             ]
         )

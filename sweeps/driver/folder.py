@@ -3,6 +3,7 @@
 STORAGE/NAME/journal.jsonl     the journal, written by the driver
 STORAGE/NAME/driver.lock       held by the driver while it lives
 STORAGE/NAME/trials/00007/     checkpoints of trial 7, written by its worker
+STORAGE/NAME/start.pt          the checkpoint that trials start from, of `sweeps run --from`
 STORAGE/NAME/stop              asks the driver and its workers to stop (sweeps/trial/stop.py)
 STORAGE/NAME/report/           tables and figures, made anew by each report
 STORAGE/NAME/logs/             what the tracker said
@@ -26,7 +27,7 @@ from typing import IO
 
 from sweeps.errors import PreflightError, SweepBusy, SweepExists, SweepNotFound
 from sweeps.journal import FILE, LOCK, Journal, read
-from sweeps.spec import SweepSpec
+from sweeps.spec import START_FILE, SweepSpec
 from sweeps.storage import ObjectPath, Place, origin, truth, working_folder
 from sweeps.storage.lease import Lease
 from sweeps.storage.segments import Segments
@@ -80,6 +81,7 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
 
 
 def _begin_anew(place: Place) -> None:
+    (place / START_FILE).unlink(missing_ok=True)
     if isinstance(place, ObjectPath):
         (place / "journal").remove_all()
         (place / "trials").remove_all()

@@ -98,12 +98,14 @@ class TrialActor(tune.Trainable):
         """
         from sweeps.trial.rehearse import rehearse
         from sweeps.trial.session import train
+        from sweeps.trial.start import weights
 
-        spec, data = self._spec, self._data
+        spec, data, place = self._spec, self._data, at(config["folder"])
+        start = weights(spec.training, place)
         if config["trial"] == 0 and not config["known_epoch"]:
-            rehearse(spec, data)
+            rehearse(spec, data, start)
         trial = spec.trial(config["params"], config["seed"])
-        folder = trial_folder(at(config["folder"]), config["trial"])
+        folder = trial_folder(place, config["trial"])
         results = train(
             trial,
             data,
@@ -112,6 +114,7 @@ class TrialActor(tune.Trainable):
             known_epoch=config["known_epoch"],
             stop=self._stop,
             beat=self._watchdog.beat,
+            start=start,
         )
         for result in results:
             yield result.epoch, result.metrics

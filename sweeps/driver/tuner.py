@@ -16,9 +16,9 @@ from sweeps.driver import cluster
 from sweeps.driver.folder import opened
 from sweeps.errors import UNWRITABLE, PreflightError, SweepError, SweepStopped
 from sweeps.journal import Journal
-from sweeps.spec import SweepSpec
+from sweeps.spec import START_FILE, SweepSpec
 from sweeps.state import Observer
-from sweeps.storage import origin, truth
+from sweeps.storage import origin, truth, write_whole
 from sweeps.track import launcher
 from sweeps.track.store import store_uri
 from sweeps.values import values_of
@@ -34,6 +34,7 @@ def execute(
     address: str | None = None,
     observe: Observer = lambda record, state: None,
     at_end: AtEnd = lambda folder: lambda: None,
+    start: bytes | None = None,
 ) -> bool:
     """Run or go on with the sweep of `spec` in `folder` until every trial has ended.
 
@@ -46,6 +47,7 @@ def execute(
         observe: called with each journal record and the state after it.
         at_end: called with the folder after the last trial. It starts what is still to be made
             there; what it returns waits for that, and is called before MLflow takes artifacts.
+        start: the checkpoint that `spec.training.start` names; a sweep that goes on has it already.
 
     Returns:
         Whether MLflow has received everything.
@@ -56,6 +58,8 @@ def execute(
         KeyboardInterrupt: as it came; the journal says "interrupted" and `execute` goes on from it.
     """
     with opened(spec, folder) as journal:
+        if start:
+            write_whole(truth(folder) / START_FILE, start)
         tracker = launcher.start(folder, store_uri(spec, folder))
         try:
             if journal.state.finished:

@@ -21,6 +21,8 @@ PATIENCE_S = float(os.environ.get("SWEEPS_STORE_PATIENCE", "60"))
 """Seconds for which a call that fails is tried again."""
 FIRST_PATIENCE_S = 10.0
 """The same, for the first call of a driver: a mistyped address is to be told soon."""
+HANDS = 16
+"""Calls at a time, where there are many."""
 _LONGEST_PAUSE_S = 8.0
 _PASSING = {"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted"}
 """Codes of errors below 500 that pass."""
@@ -48,9 +50,9 @@ def client() -> Any:
     except ImportError:
         message = "storage in s3:// needs boto3: pip install 'ghost-noise-sweeps[s3]'"
         raise StorageError(message) from None
-    options = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30)
+    waits = {"retries": {"total_max_attempts": 1}, "connect_timeout": 5, "read_timeout": 30}
     try:
-        return boto3.client("s3", config=options)
+        return boto3.client("s3", config=Config(**waits, max_pool_connections=HANDS))
     except (BotoCoreError, ValueError) as error:
         raise StorageError(f"the S3 client cannot be made: {error}") from None
 
@@ -78,7 +80,7 @@ def call(place: object, work: Callable[[Any], T], patience: float | None = None)
         except Exception as error:
             _raise_if_lasting(error, place)
             if time.monotonic() + pause > until:
-                _Health.lost = True
+                _Health.lost = _Health.lost or patience > 0
                 raise StorageError(f"{place}: the store does not answer: {error}") from None
         else:
             _Health.lost = False

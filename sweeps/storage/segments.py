@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from sweeps.errors import JournalError, StorageError, SweepBusy
+from sweeps.storage.client import HANDS
 from sweeps.storage.objects import ObjectPath, remove
 
 MERGE = 256
@@ -25,7 +26,6 @@ MERGE = 256
 _MOST = 64
 """Objects of a journal that a new driver leaves as they are; it merges more into one."""
 _LOOKS = 5
-_HANDS = 16
 _NAME = re.compile(r"(\d{12})(?:-(\d{12}))?\.jsonl")
 
 
@@ -159,7 +159,7 @@ def _lines(place: ObjectPath, chain: list[tuple[int, str]]) -> list[bytes]:
         content = (place / name).read_bytes()
         return content.splitlines(keepends=True)[wanted - int(match[1]) :]
 
-    with ThreadPoolExecutor(_HANDS) as pool:
+    with ThreadPoolExecutor(HANDS) as pool:
         return [line for some in pool.map(lines, chain) for line in some]
 
 

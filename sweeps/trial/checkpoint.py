@@ -81,12 +81,25 @@ def load(path: Place) -> Content:
         CheckpointError: it is missing, damaged or of another format.
     """
     try:
-        raw = memoryview(path.read_bytes())
+        raw = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    payload, trailer = raw[:-_TRAILER], bytes(raw[-_TRAILER:])
-    wanted = _LABEL + hashlib.sha256(payload).hexdigest().encode() + b"\n"
-    if trailer != wanted:
+    return parsed(raw, path)
+
+
+def digest(raw: bytes) -> str:
+    """The SHA-256 of a checkpoint's content, from its bytes."""
+    return hashlib.sha256(memoryview(raw)[:-_TRAILER]).hexdigest()
+
+
+def parsed(raw: bytes, path: object) -> Content:
+    """The content of a checkpoint's bytes; `path` is for messages.
+
+    Raises:
+        CheckpointError: it is damaged or of another format.
+    """
+    payload, trailer = memoryview(raw)[:-_TRAILER], raw[-_TRAILER:]
+    if trailer != _LABEL + digest(raw).encode() + b"\n":
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     content = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
     if content.get("format") != FORMAT:

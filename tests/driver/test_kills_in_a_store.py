@@ -12,7 +12,7 @@ from sweeps.storage import at, working_folder
 pytestmark = pytest.mark.root
 
 
-def test_killed_cut_off_and_resumed_without_what_was_local(
+def test_killed_cut_off_and_resumed_without_what_was_local(  # noqa: PLR0917 - fixtures
     namespaced, store, store_server, tmp_path, tmp_path_factory, monkeypatch
 ) -> None:
     """Each driver has an empty cache, as on another machine; the first two leave a lease."""

@@ -32,9 +32,9 @@ def test_a_living_driver_is_left_alone(store, tmp_path, monkeypatch) -> None:
         elsewhere(monkeypatch, tmp_path)
         folder = working_folder(store) / "s"
         assert held(folder)
-        with pytest.raises(SweepBusy, match=f"{store}/s is being run by another driver"):
-            with opened(SPEC, folder):
-                pass
+        busy = pytest.raises(SweepBusy, match=f"{store}/s is being run by another driver")
+        with busy, opened(SPEC, folder):
+            pass
         journal.write("session", state="started")
     assert not held(folder)
     with opened(SPEC, folder) as journal:
