@@ -34,14 +34,17 @@ def run(
     *,
     storage: str | None = None,
     address: str | None = None,
+    start_from: str | Path | None = None,
     observe: Callable[..., Any] = lambda record, state: None,
 ) -> Sweep:
     """Run a sweep to its end; one that its folder holds already goes on where it stopped.
 
     Args:
         spec: a checked or plain spec, or the path of its YAML file.
-        storage: overrides the spec's `storage`, the folder of all sweeps.
+        storage: overrides the spec's `storage`: the folder of all sweeps, or `s3://bucket/prefix`.
         address: a Ray cluster; by default Ray is started on this machine.
+        start_from: a checkpoint whose weights every trial starts from: its path, or an MLflow run
+            (its id, for the best checkpoint; `ID/last`). It is part of the sweep's identity.
         observe: called with each journal record and the state after it.
 
     Raises:
@@ -53,8 +56,12 @@ def run(
     checked = checked_spec(spec)
     if storage:
         checked = checked.model_copy(update={"storage": storage})
-    folder = folder_of(checked.name, checked.storage)
-    return _execute(checked, folder, address, observe)
+    folder, start = folder_of(checked.name, checked.storage), None
+    if start_from is not None:
+        from sweeps.driver.starting import started_from
+
+        checked, start = started_from(str(start_from), checked, folder)
+    return _execute(checked, folder, address, observe, start)
 
 
 def reproduce(
@@ -184,12 +191,17 @@ def load(name: str, *, storage: str = STORAGE) -> Sweep:
     return Sweep(folder_of(name, storage))
 
 
-def _execute(spec: SweepSpec, folder: Path, address: str | None, observe: Any) -> Sweep:
+def _execute(
+    spec: SweepSpec, folder: Path, address: str | None, observe: Any, start: bytes | None = None
+) -> Sweep:
     from sweeps.driver.tuner import execute
     from sweeps.report.results import Sweep
+    from sweeps.storage import truth
 
-    if not execute(spec, folder, address=address, observe=observe, at_end=_report):
-        again = shlex.join(["sweeps", "sync", folder.name, "--storage", str(folder.parent)])
+    options: dict[str, Any] = {"address": address, "observe": observe, "start": start}
+    if not execute(spec, folder, at_end=_report, **options):
+        place = str(truth(folder).parent)
+        again = shlex.join(["sweeps", "sync", folder.name, "--storage", place])
         print(f"warning: MLflow has not received everything. Later: {again}", file=sys.stderr)
     return Sweep(folder)
 

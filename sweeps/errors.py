@@ -3,7 +3,8 @@
 SweepError                  everything that a user can mend; the command line prints it and exits
 ├── SpecError               one or more mistakes in a spec, each with its place (exit status 2)
 ├── PreflightError          the machine lacks what the spec asks for (exit status 2)
-│   └── DataNotFound        a data set is not where it should be
+│   ├── DataNotFound        a data set is not where it should be
+│   └── StorageError        an object store refuses, or does not answer
 ├── SweepExists             that name is taken by another spec (exit status 2)
 ├── SweepNotFound           no sweep of that name in the storage (exit status 2)
 ├── SweepBusy               another driver is running that sweep (exit status 2)
@@ -62,6 +63,10 @@ class PreflightError(SweepError):
 
 class DataNotFound(PreflightError):
     """A data set is not where the spec says; the message tells how to get it."""
+
+
+class StorageError(PreflightError):
+    """An object store refuses, or has not answered for a minute; what it holds is whole."""
 
 
 class SweepExists(SweepError):

@@ -29,6 +29,9 @@ A metric `NAME@UPDATE` of a result belongs to that update of the trial, any othe
 Each record is written whole and synced before the driver acts on it. A crash can leave only a torn
 last line, which the next write or driver cuts off; anything else that cannot be read is a
 `JournalError`.
+
+Of a sweep in an object store the file is the driver's working copy: each record is put there first
+(sweeps/storage/segments.py), and says its `writer`.
 """
 
 from __future__ import annotations
@@ -44,6 +47,8 @@ from typing import Any
 
 from sweeps.errors import JournalError, SweepNotFound
 from sweeps.state import Record, State
+from sweeps.storage import lease, origin, segments, truth, write_whole
+from sweeps.storage.segments import Segments
 
 FILE = "journal.jsonl"
 LOCK = "driver.lock"
@@ -51,6 +56,12 @@ LOCK = "driver.lock"
 
 def held(folder: Path) -> bool:
     """Whether a driver is running the sweep in `folder`: it locks `driver.lock` while it lives."""
+    if place := origin(folder):
+        return lease.held(place)
+    return _locked(folder)
+
+
+def _locked(folder: Path) -> bool:
     try:
         with (folder / LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -64,14 +75,20 @@ def held(folder: Path) -> bool:
 class Journal:
     """The writing end. One driver at a time opens it (the caller holds the sweep's lock)."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, store: Segments | None = None):
         """Open or create the journal in `folder`, cutting off a torn last line.
+
+        With a `store` the file is first made what the store holds.
 
         Raises:
             JournalError: a record before the last line cannot be read.
+            StorageError: the store refuses or does not answer.
         """
         self.state = State()
         self.path = folder / FILE
+        self._store = store
+        if store:
+            write_whole(self.path, store.read())
         self._file = self.path.open("ab", buffering=0)
         self._size = self._records = 0
         """Bytes and records of the file that `state` holds for sure."""
@@ -86,12 +103,17 @@ class Journal:
         """Append one record, sync it to the disk, apply it to `state`, and return it.
 
         Raises:
-            JournalError: it could not be written; the records before it stand.
+            JournalError, StorageError: it could not be written; the records before it stand.
+            SweepBusy: another driver has gone on with the sweep in the store.
         """
         self._mend()
         record = {"n": self.state.records, "time": time.time(), "kind": kind, **content}
+        if self._store:
+            record["writer"] = self._store.writer
         line = (json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n").encode()
         self._unsure = True
+        if self._store:
+            self._store.put(record["n"], line)
         try:
             if self._file.write(line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -109,10 +131,18 @@ class Journal:
     def _mend(self) -> None:
         """After an open, a failed write or an interrupt inside one: take what the file holds.
 
-        Whole records that `state` lacks are applied, a torn last line is cut off.
+        Whole records that `state` lacks are applied, a torn last line is cut off. A record that has
+        come to the store alone is taken from there.
         """
         if not self._unsure:
             return
+        self._take_file()
+        if self._store and (line := self._store.written(self.state.records)):
+            self._file.write(line)
+            self._take_file()
+        self._unsure = False
+
+    def _take_file(self) -> None:
         with self.path.open("rb") as file:
             file.seek(self._size)
             content = file.read()
@@ -123,13 +153,14 @@ class Journal:
             whole = end
         self._size, self._records = self._size + whole, self.state.records
         self._file.truncate(self._size)
-        self._unsure = False
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._file.close()
+        if self._store:
+            self._store.close()
 
 
 def _parse(content: bytes) -> Iterator[tuple[Record, int]]:
@@ -150,22 +181,38 @@ def read(folder: Path) -> State:
     Raises:
         SweepNotFound: there is no journal.
         JournalError: it is damaged before its last line.
+        StorageError: the store that holds it refuses or does not answer.
     """
-    state = State()
-    try:
-        content = (folder / FILE).read_bytes()
-    except FileNotFoundError:
-        raise SweepNotFound(f"no sweep at {folder}: it holds no {FILE}") from None
-    except IsADirectoryError:
-        raise JournalError(f"{folder / FILE} is a folder, not a journal") from None
+    state, content, place = State(), _content(folder), truth(folder)
     try:
         for record, _ in _parse(content):
             state.apply(record)
     except JournalError as error:
-        raise JournalError(f"{folder / FILE}: {error}") from None
+        raise JournalError(f"{place / FILE}: {error}") from None
     if state.spec is None:
-        raise SweepNotFound(f"no sweep at {folder}: its {FILE} has no whole first record")
+        raise SweepNotFound(f"no sweep at {place}: its {FILE} has no whole first record")
     return state
+
+
+def refresh(folder: Path) -> None:
+    """Bring the working copy of a sweep in a store up to date, unless its driver is here."""
+    place = origin(folder)
+    if place and not _locked(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / FILE, segments.read(place))
+
+
+def _content(folder: Path) -> bytes:
+    if place := origin(folder):
+        if content := segments.read(place):
+            return content
+        raise SweepNotFound(f"no sweep at {place}: it holds no journal")
+    try:
+        return (folder / FILE).read_bytes()
+    except FileNotFoundError:
+        raise SweepNotFound(f"no sweep at {folder}: it holds no {FILE}") from None
+    except IsADirectoryError:
+        raise JournalError(f"{folder / FILE} is a folder, not a journal") from None
 
 
 def tail(path: Path, offset: int = 0) -> tuple[list[Record], int]:

@@ -168,6 +168,19 @@ class ScheduleSpec(Frozen):
         return self
 
 
+START_FILE = "start.pt"
+"""A sweep's copy of the checkpoint that its trials start from."""
+
+
+class StartSpec(Frozen):
+    """A checkpoint whose weights every trial starts from; `sweeps run --from` fills it in."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Of the checkpoint's content."""
+    source: str = ""
+    """Path or MLflow run that it was taken from; no part of the sweep's identity."""
+
+
 class TrainingSpec(Frozen):
     """How one trial trains."""
 
@@ -193,6 +206,8 @@ class TrainingSpec(Frozen):
     cut an epoch where they fall. The last epoch always writes one."""
     weight_distance: bool = False
     """Record how far all weights are from their start (L2) after updates 1, 2, 3, 4, 6, 8, 11, …"""
+    start: StartSpec | None = None
+    """Start from these weights instead of each trial's own draw."""
     loop: ImportPath | None = None
     """A training loop of your own instead of ours, `package.module:function`."""
 

@@ -21,6 +21,7 @@ from sweeps.dimension import Dimension, DimensionKind
 from sweeps.fields import Fraction, Frozen, ImportPath, PositiveInt, Scalar, put, section
 from sweeps.sections import (
     GROUPED,
+    START_FILE,
     ConvSpec,
     DataSpec,
     DropoutSpec,
@@ -29,6 +30,7 @@ from sweeps.sections import (
     NormSpec,
     OptimizerSpec,
     ScheduleSpec,
+    StartSpec,
     TrainingSpec,
 )
 from sweeps.service import (
@@ -46,6 +48,7 @@ __all__ = [
     "ARM",
     "GROUPED",
     "NU",
+    "START_FILE",
     "STRENGTH",
     "BudgetSpec",
     "ConfirmSpec",
@@ -68,6 +71,7 @@ __all__ = [
     "Scalar",
     "ScheduleSpec",
     "SearchSpec",
+    "StartSpec",
     "StoppingSpec",
     "SweepSpec",
     "TrackingSpec",
@@ -120,7 +124,7 @@ class SweepSpec(Frozen):
     resources: ResourcesSpec = ResourcesSpec()
     budget: BudgetSpec = BudgetSpec()
     storage: str = "sweep-data"
-    """Folder under which each sweep has a folder of its own name."""
+    """Folder, or `s3://bucket/prefix`, under which each sweep has a folder of its own name."""
     tracking: TrackingSpec = TrackingSpec()
 
     @field_validator("space", mode="before")
@@ -152,6 +156,7 @@ class SweepSpec(Frozen):
                 "tracking": True,
                 "description": True,
                 "data": place | {"download"},
+                "training": {"start": {"source"}},
                 "budget": True,
                 "resources": {"concurrency", "max_attempts", "silent_minutes"},
             },

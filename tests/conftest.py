@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -52,3 +53,52 @@ def namespaced(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         )
 
     return start
+
+
+class Store:
+    """A local S3 server on loopback; what it holds outlives `stop`."""
+
+    def __init__(self) -> None:
+        self.port, self._server = 0, None
+
+    def start(self) -> None:
+        from moto.server import ThreadedMotoServer
+
+        self._server = ThreadedMotoServer("127.0.0.1", self.port, verbose=False)
+        self._server.start()
+        self.port = self._server.get_host_and_port()[1]
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes boto3 find it."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[Store]:
+    """One S3 server for all tests, and the environment in which this process uses it."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = Store()
+    server.start()
+    os.environ.update(server.environment)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def store(store_server, tmp_path, monkeypatch, request) -> str:
+    """`s3://BUCKET/PREFIX` of a bucket of the test's own, with an empty cache."""
+    from sweeps.storage.client import client
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bucket = f"bucket-{abs(hash(request.node.nodeid)) % 10**12}"
+    client().create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/some/prefix"

@@ -59,7 +59,8 @@ def leaves() -> list[str]:
             yield from walk(below, f"{prefix}{name}.") if below else [f"{prefix}{name}"]
 
     paths = [p for p in walk(TrialSpec, "") if p.startswith(SECTIONS)]
-    fixed = ("data.", "training.epochs", "training.seed", "training.checkpoint_every")
+    names = ("epochs", "seed", "checkpoint_every", "start.")
+    fixed = ("data.", *(f"training.{name}" for name in names))
     vary = ("data.crop_padding", "data.flip", "data.normalize")
     return [*(p for p in paths if p in vary or not p.startswith(fixed)), NU]
 

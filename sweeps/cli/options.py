@@ -17,8 +17,8 @@ INTERRUPTED = 130
 
 def storage(command: Callable) -> Callable:
     """The option of every verb that looks for a sweep by its name."""
-    text = "Folder of all sweeps [default: the spec's, or sweep-data]."
-    return click.option("--storage", metavar="DIR", help=text)(command)
+    text = "Folder of all sweeps, or s3://BUCKET/PREFIX [default: the spec's, or sweep-data]."
+    return click.option("--storage", metavar="PLACE", help=text)(command)
 
 
 def running(command: Callable) -> Callable:

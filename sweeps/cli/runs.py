@@ -16,16 +16,22 @@ from sweeps.errors import SweepError, SweepStopped
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "start_from",
+    metavar="CHECKPOINT",
+    help="Start every trial from these weights: a checkpoint's path, or the id of an MLflow run.",
+)
 @options.running
 @options.clear_errors
-def run(file: Path, storage: str | None, address: str | None, as_json: bool) -> None:
+def run(file: Path, as_json: bool, storage: str | None, **more: str | None) -> None:
     """Run the sweep of a spec; if its folder is there already, go on with it."""
     import sweeps
     from sweeps.reading import load
 
     spec = load(file)
     _drive(
-        lambda view: sweeps.run(spec, storage=storage, address=address, observe=view),
+        lambda view: sweeps.run(spec, storage=storage, observe=view, **more),
         as_json,
         spec.name,
         storage or spec.storage,

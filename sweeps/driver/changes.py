@@ -19,6 +19,7 @@ from sweeps.errors import Mistake, SpecError, SweepBusy, SweepNotFound
 from sweeps.journal import Journal, held, read
 from sweeps.spec import BudgetSpec, SweepSpec, space_size, trial_count
 from sweeps.state import State, extended
+from sweeps.storage import truth
 from sweeps.trial import stop as requests
 from sweeps.values import values_of
 
@@ -93,7 +94,7 @@ def stop(folder: Path, patience: float = 60.0) -> bool:
     read(folder)
     if not held(folder):
         return False
-    requests.request(folder)
+    requests.request(truth(folder))
     until = time.monotonic() + patience
     while held(folder):
         if time.monotonic() > until:
@@ -108,7 +109,7 @@ def stop(folder: Path, patience: float = 60.0) -> bool:
 def _spec(folder: Path) -> SweepSpec:
     spec = read(folder).spec
     if spec is None:
-        raise SweepNotFound(f"no sweep at {folder}")
+        raise SweepNotFound(f"no sweep at {truth(folder)}")
     return spec
 
 
@@ -169,7 +170,8 @@ def _more_epochs(spec: SweepSpec, epochs: int | None) -> dict[str, Any]:
                     "a cosine schedule has come to its end with its last epoch; a longer one is "
                     "another configuration",
                     f"{epochs} after {now}",
-                    "Run a new sweep with that many epochs, or use a constant or step schedule",
+                    "Run a new sweep with that many epochs; or one that starts its schedule anew "
+                    "from what this one has learnt: sweeps run FILE --from CHECKPOINT",
                 )
             ]
         )

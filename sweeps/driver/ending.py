@@ -11,12 +11,15 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from sweeps.driver import budget
 from sweeps.driver.conductor import Conductor
+from sweeps.errors import StorageError
+from sweeps.storage import truth
 from sweeps.trial import stop
 
 GRACE_S = 20.0
@@ -29,7 +32,7 @@ class Ending:
 
     def __init__(self, conductor: Conductor, folder: Path):
         self.reason = self.failure = ""
-        self._conductor, self._folder = conductor, folder
+        self._conductor, self._place = conductor, truth(folder)
         self._signalled = False
         self._next = 0.0
         self._before: dict[int, Any] = {}
@@ -49,7 +52,7 @@ class Ending:
             self._end("interrupted", "by a signal")
         elif now >= self._next:
             self._next = now + stop.LOOK_S
-            if (self._folder / stop.FILE).exists():
+            if (self._place / stop.FILE).exists():
                 self._end("stopped", "on request")
             elif spent := budget.used_up(self._conductor.state, self._conductor.live, time.time()):
                 self._end("budget", spent)
@@ -61,7 +64,8 @@ class Ending:
 
     def _end(self, state: str, reason: str) -> None:
         self._conductor.stopping, self.reason = state, reason
-        stop.request(self._folder)
+        with suppress(StorageError):  # workers that cannot be asked end after their epoch
+            stop.request(self._place)
 
     def __enter__(self) -> Ending:
         if threading.current_thread() is threading.main_thread():

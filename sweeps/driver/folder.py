@@ -3,40 +3,50 @@
 STORAGE/NAME/journal.jsonl     the journal, written by the driver
 STORAGE/NAME/driver.lock       held by the driver while it lives
 STORAGE/NAME/trials/00007/     checkpoints of trial 7, written by its worker
+STORAGE/NAME/start.pt          the checkpoint that trials start from, of `sweeps run --from`
 STORAGE/NAME/stop              asks the driver and its workers to stop (sweeps/trial/stop.py)
 STORAGE/NAME/report/           tables and figures, made anew by each report
 STORAGE/NAME/logs/             what the tracker said
+
+In an object store journal, checkpoints, `stop` and the report are objects; the other files are in
+the driver's working copy (sweeps/storage/addresses.py).
 """
 
 from __future__ import annotations
 
 import fcntl
 import importlib.metadata
-import os
 import platform
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
 from sweeps.driver import lending
 from sweeps.errors import PreflightError, SweepBusy, SweepExists, SweepNotFound
 from sweeps.journal import FILE, LOCK, Journal, read
-from sweeps.spec import SweepSpec
+from sweeps.spec import START_FILE, SweepSpec
+from sweeps.storage import ObjectPath, Place, origin, truth, working_folder
+from sweeps.storage.lease import Lease
+from sweeps.storage.segments import Segments
 from sweeps.trial import stop
 
 _LOOKS = 5
 
 
 def folder_of(name: str, storage: str) -> Path:
-    """Absolute path of the sweep `name`; `~` and variables in `storage` are expanded."""
-    return Path(os.path.expandvars(storage)).expanduser().absolute() / name
+    """Absolute path of the sweep `name`, or of the working copy if it is in an object store.
+
+    Raises:
+        SpecError: `storage` is neither a path nor of an object store that we know.
+    """
+    return working_folder(storage) / name
 
 
-def trial_folder(folder: Path, number: int) -> Path:
+def trial_folder(folder: Place, number: int) -> Place:
     """Where the worker of trial `number` keeps its checkpoints."""
     return folder / "trials" / f"{number:05d}"
 
@@ -50,7 +60,9 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
         SpecError: an earlier sweep of `search.from` has nothing to lend.
         SweepBusy: another driver holds it.
         SweepExists: the folder belongs to a sweep with another spec.
+        StorageError: the store refuses or does not answer.
     """
+    place = origin(folder)
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a")
@@ -61,16 +73,26 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
         ) from None
     with lock:
         _take(lock, folder)
-        if _holds_nothing(folder, spec):  # begin anew
-            (folder / FILE).unlink(missing_ok=True)
-            shutil.rmtree(folder / "trials", ignore_errors=True)
-        stop.withdraw(folder)
-        with Journal(folder) as journal:
-            found = lending.wanted(spec, journal.state, folder.parent)
-            _claim(journal, spec, folder)
-            for record in found:
-                journal.write("lent", **record)
-            yield journal
+        with Lease(place, folder) if place else nullcontext():
+            if _holds_nothing(folder, spec):
+                _begin_anew(truth(folder))
+            stop.withdraw(truth(folder))
+            with Journal(folder, Segments(place) if place else None) as journal:
+                found = lending.wanted(spec, journal.state, folder.parent)
+                _claim(journal, spec, folder)
+                for record in found:
+                    journal.write("lent", **record)
+                yield journal
+
+
+def _begin_anew(place: Place) -> None:
+    (place / START_FILE).unlink(missing_ok=True)
+    if isinstance(place, ObjectPath):
+        (place / "journal").remove_all()
+        (place / "trials").remove_all()
+    else:
+        (place / FILE).unlink(missing_ok=True)
+        shutil.rmtree(place / "trials", ignore_errors=True)
 
 
 def _take(lock: IO[str], folder: Path) -> None:
@@ -111,7 +133,7 @@ def _claim(journal: Journal, spec: SweepSpec, folder: Path) -> None:
         changes = "; ".join(_differences(state.spec.model_dump(), spec.model_dump()))
         raise SweepExists(
             f"the name {spec.name} is taken by a sweep with another spec ({changes}). "
-            f"Give this one another `name:`, or remove {folder}"
+            f"Give this one another `name:`, or remove {truth(folder)}"
         )
 
 

@@ -13,7 +13,6 @@ import socket
 import sys
 import traceback
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -21,8 +20,9 @@ from ray.air.constants import TRAINING_ITERATION
 
 from sweeps.driver.adapters import REPORT
 from sweeps.driver.folder import trial_folder
-from sweeps.errors import UNWRITABLE, PreflightError, TrialDiverged, TrialStopped
+from sweeps.errors import UNWRITABLE, PreflightError, StorageError, TrialDiverged, TrialStopped
 from sweeps.spec import SweepSpec
+from sweeps.storage import at
 from sweeps.trial.stop import Stop
 from sweeps.trial.watchdog import Watchdog
 
@@ -37,7 +37,7 @@ class TrialActor(tune.Trainable):
         if path not in sys.path:
             sys.path.insert(0, path)
         self._spec, self._data = SweepSpec.model_validate(spec), data
-        self._stop = Stop(Path(config["folder"]))
+        self._stop = Stop(at(config["folder"]))
         self._watchdog = Watchdog(self._spec.resources.silent_minutes)
         self._begin(config)
 
@@ -58,6 +58,8 @@ class TrialActor(tune.Trainable):
             with self._stop, self._watchdog:
                 epoch, metrics = next(self._epochs)
             report = {"epoch": epoch, "metrics": metrics}
+        except StorageError as error:
+            report = {"unwritable": str(error)}
         except PreflightError as error:
             report = {"refused": str(error)}
         except TrialStopped as error:
@@ -96,12 +98,14 @@ class TrialActor(tune.Trainable):
         """
         from sweeps.trial.rehearse import rehearse
         from sweeps.trial.session import train
+        from sweeps.trial.start import weights
 
-        spec, data = self._spec, self._data
+        spec, data, place = self._spec, self._data, at(config["folder"])
+        start = weights(spec.training, place)
         if config["trial"] == 0 and not config["known_epoch"]:
-            rehearse(spec, data)
+            rehearse(spec, data, start)
         trial = spec.trial(config["params"], config["seed"], confirm=config["confirm"])
-        folder = trial_folder(Path(config["folder"]), config["trial"])
+        folder = trial_folder(place, config["trial"])
         results = train(
             trial,
             data,
@@ -110,6 +114,7 @@ class TrialActor(tune.Trainable):
             known_epoch=config["known_epoch"],
             stop=self._stop,
             beat=self._watchdog.beat,
+            start=start,
         )
         for result in results:
             yield result.epoch, result.metrics

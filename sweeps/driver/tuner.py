@@ -16,8 +16,9 @@ from sweeps.driver import cluster
 from sweeps.driver.folder import opened
 from sweeps.errors import UNWRITABLE, PreflightError, SweepError, SweepStopped
 from sweeps.journal import Journal
-from sweeps.spec import SweepSpec
+from sweeps.spec import START_FILE, SweepSpec
 from sweeps.state import Observer
+from sweeps.storage import origin, truth, write_whole
 from sweeps.track import launcher
 from sweeps.track.store import store_uri
 from sweeps.values import values_of
@@ -33,6 +34,7 @@ def execute(
     address: str | None = None,
     observe: Observer = lambda record, state: None,
     at_end: AtEnd = lambda folder: lambda: None,
+    start: bytes | None = None,
 ) -> bool:
     """Run or go on with the sweep of `spec` in `folder` until every trial has ended.
 
@@ -45,6 +47,7 @@ def execute(
         observe: called with each journal record and the state after it.
         at_end: called with the folder after the last trial. It starts what is still to be made
             there; what it returns waits for that, and is called before MLflow takes artifacts.
+        start: the checkpoint that `spec.training.start` names; a sweep that goes on has it already.
 
     Returns:
         Whether MLflow has received everything.
@@ -55,6 +58,8 @@ def execute(
         KeyboardInterrupt: as it came; the journal says "interrupted" and `execute` goes on from it.
     """
     with opened(spec, folder) as journal:
+        if start:
+            write_whole(truth(folder) / START_FILE, start)
         tracker = launcher.start(folder, store_uri(spec, folder))
         try:
             if journal.state.finished:
@@ -105,7 +110,8 @@ def _conclude(conductor: Any, ending: Any, folder: Path) -> None:
     state = conductor.stopping or "budget"
     conductor.session(state, ending.reason or "budget.max_epochs is used up")
     if ending.failure:
-        raise PreflightError(f"{ending.failure}. Make room there, then resume {folder.name}")
+        remedy = "Mend that" if origin(folder) else "Make room there"
+        raise PreflightError(f"{ending.failure}. {remedy}, then resume {folder.name}")
     if state == "interrupted":
         raise KeyboardInterrupt
     if state == "stopped":
@@ -170,7 +176,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: int) -> Any:
     try:
         tuner = tune.Tuner(
             tune.with_resources(actor, lambda config: whole if config["alone"] else usual),
-            param_space={"folder": str(folder)},
+            param_space={"folder": str(truth(folder))},
             tune_config=tune.TuneConfig(
                 search_alg=Assignments(conductor, places, ending.poll),
                 scheduler=Decisions(conductor, ending),

@@ -13,6 +13,7 @@ from sweeps import journal
 from sweeps.errors import CheckpointError
 from sweeps.spec import NoiseSpec, SweepSpec
 from sweeps.state import Trial
+from sweeps.storage import truth
 from sweeps.text import short_names, split_update
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Sweep:
         from sweeps.trial import checkpoint
         from sweeps.trial.session import load_model
 
-        place = self.folder / "trials" / f"{best.trial:05d}"
+        place = truth(self.folder) / "trials" / f"{best.trial:05d}"
         path = checkpoint.best(place)
         if path is None:
             raise CheckpointError(

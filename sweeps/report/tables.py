@@ -20,6 +20,7 @@ from sweeps.report.results import Sweep, effective_size
 from sweeps.selection import expected
 from sweeps.spec import NU
 from sweeps.state import Trial
+from sweeps.storage import truth
 
 _SHOWN = 10
 _MOST_CONFIGURATIONS = 40
@@ -36,9 +37,8 @@ def show(sweep: Sweep, console: Console | None = None) -> None:
         console.print(summary(sweep))
     else:
         console.print(Text(as_text(sweep)), soft_wrap=True)  # a pipe has no width to fold at
-    report = sweep.folder / "report"
-    if report.is_dir():
-        console.print(Text(f"Report: {report}"), soft_wrap=True)
+    if (sweep.folder / "report").is_dir():
+        console.print(Text(f"Report: {truth(sweep.folder) / 'report'}"), soft_wrap=True)
 
 
 def as_text(sweep: Sweep) -> str:

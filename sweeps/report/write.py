@@ -11,6 +11,7 @@ from sweeps.report.confirmation import confirmation
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep
 from sweeps.report.tables import as_text
+from sweeps.storage import ObjectPath, origin
 
 _FIGURES = ("learning_curves.png", "ghost_map.png", "isolation.png", "weight_distance.png")
 _TABLES = ("configurations.csv", "weight_distance.csv")
@@ -30,10 +31,11 @@ def write(folder: Path) -> Path:
         SweepNotFound: there is no journal in `folder`.
         JournalError: it is damaged before its last line.
         OSError: the report cannot be written.
+        StorageError: the store of the sweep does not take it.
     """
     sweep = Sweep(folder)
     report = sweep.folder / "report"
-    report.mkdir(exist_ok=True)
+    report.mkdir(parents=True, exist_ok=True)
     for name in (*_FIGURES, *_TABLES, _CONFIRMATION):
         (report / name).unlink(missing_ok=True)
     (report / "summary.txt").write_text(as_text(sweep), encoding="utf-8")
@@ -49,7 +51,16 @@ def write(folder: Path) -> Path:
         from sweeps.report import figures
 
         figures.draw(sweep, report)
+    if place := origin(folder):
+        _publish(report, place / "report")
     return report
+
+
+def _publish(report: Path, place: ObjectPath) -> None:
+    """Put a report made in the working copy where the sweep is."""
+    place.remove_all()
+    for file in report.iterdir():
+        (place / file.name).write_bytes(file.read_bytes())
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -7,18 +7,19 @@ from pathlib import Path
 
 from sweeps.spec import ObjectiveSpec
 from sweeps.state import Trial
+from sweeps.storage import ObjectPath, Place, truth
 
 _CHECKPOINT = re.compile(r"epoch-(\d+)\.pt")
 
 
-def checkpoints(folder: Path, trial: Trial, objective: ObjectiveSpec) -> dict[str, Path]:
-    """The `best` and `last` checkpoint of one trial, as far as they are in the sweep's folder.
+def checkpoints(folder: Path, trial: Trial, objective: ObjectiveSpec) -> dict[str, Place]:
+    """The `best` and `last` checkpoint of one trial, as far as the sweep has them.
 
     Best is by the journal's objective among the epochs that have a file; the earlier of equals.
     """
     found = {
         int(match[1]): path
-        for path in (folder / "trials" / f"{trial.number:05d}").glob("*.pt")
+        for path in (truth(folder) / "trials" / f"{trial.number:05d}").glob("*.pt")
         if (match := _CHECKPOINT.fullmatch(path.name))
     }
     if not found:
@@ -29,6 +30,14 @@ def checkpoints(folder: Path, trial: Trial, objective: ObjectiveSpec) -> dict[st
     if values:
         out["best"] = found[max(values, key=lambda epoch: (values[epoch], -epoch))]
     return out
+
+
+def brought(place: Place, file: Path) -> None:
+    """Make `file` the checkpoint at `place`: a link, or what is fetched from a store."""
+    if isinstance(place, ObjectPath):
+        file.write_bytes(place.read_bytes())
+    else:
+        file.symlink_to(place.resolve())
 
 
 def error_summary(error: object) -> tuple[str, str]:

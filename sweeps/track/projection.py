@@ -21,7 +21,7 @@ import yaml
 from mlflow.entities import Param
 
 from sweeps.state import Record, State, Trial
-from sweeps.track.artifacts import checkpoints, error_summary
+from sweeps.track.artifacts import brought, checkpoints, error_summary
 from sweeps.track.rows import (
     STATUS,
     Progress,
@@ -189,8 +189,8 @@ class Projection:
         with tempfile.TemporaryDirectory() as name:
             aside = Path(name)
             (aside / "checkpoints").mkdir()
-            for role, path in found.items():  # links give the files their names in MLflow
-                (aside / "checkpoints" / f"{role}.pt").symlink_to(path.resolve())
+            for role, place in found.items():  # links give the files their names in MLflow
+                brought(place, aside / "checkpoints" / f"{role}.pt")
             if error:
                 (aside / "error.txt").write_text(error, encoding="utf-8")
             runs.store_folder(runs.trials[trial.number], aside)

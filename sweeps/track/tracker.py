@@ -27,8 +27,10 @@ def sync(folder: Path, patience: float = PATIENCE) -> bool:
     Raises:
         SweepNotFound: there is no journal in `folder`.
         JournalError: it is damaged before its last line.
+        StorageError: the store that holds it refuses or does not answer.
     """
     journal.read(folder)
+    journal.refresh(folder)
     closing = threading.Event()
     closing.set()
     return follow(folder, closing, patience=patience)

@@ -1,4 +1,4 @@
-"""Checkpoints: one file each, written whole or not at all, checked when read.
+"""Checkpoints: one file or object each, written whole or not at all, checked when read.
 
 `epoch-000012.pt`, made after epoch 12, or `epoch-000012-step-000345.pt`, made 345 updates later, is
 what `torch.save` writes, then a line with the SHA-256 of it; `torch.load`
@@ -13,19 +13,17 @@ reads the file as it is and passes over that line. The content is a dict, plain 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
-import os
 import re
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from sweeps.errors import CheckpointError
+from sweeps.storage import Place, write_whole
 
 FORMAT = 1
 KEPT = 2
@@ -47,24 +45,22 @@ Position = tuple[int, int]
 _NAME = re.compile(r"epoch-(\d+)(?:-step-(\d+))?\.pt")
 
 
-def positions(folder: Path) -> dict[Position, Path]:
+def positions(folder: Place) -> dict[Position, Place]:
     """The checkpoints in a folder by position, oldest first; none if there is no folder."""
     named = ((_NAME.fullmatch(p.name), p) for p in folder.glob("epoch-*.pt"))
     return dict(sorted(((int(m[1]), int(m[2] or 0)), path) for m, path in named if m))
 
 
-def files(folder: Path) -> dict[int, Path]:
+def files(folder: Place) -> dict[int, Place]:
     """The checkpoints made at the end of an epoch, by epoch, oldest first."""
     return {epoch: path for (epoch, step), path in positions(folder).items() if not step}
 
 
-def save(folder: Path, epoch: int, content: Content, *, step: int = 0) -> Path:
-    """Write a checkpoint beside its place, sync it, move it there; then drop the ones not kept.
-
-    File and folder are synced, so once this returns a power cut does not undo it.
+def save(folder: Place, epoch: int, content: Content, *, step: int = 0) -> Place:
+    """Write a checkpoint whole or not at all, synced; then drop the ones not kept.
 
     Raises:
-        OSError: it could not be written; the folder's checkpoints are as they were.
+        OSError, StorageError: it could not be written; the folder's checkpoints are as they were.
         TypeError: the content holds something that `weights_only` loading would refuse.
     """
     _require_plain(content, "checkpoint")
@@ -73,50 +69,37 @@ def save(folder: Path, epoch: int, content: Content, *, step: int = 0) -> Path:
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "epoch": epoch, "step": step, **content}, buffer)
     payload = buffer.getbuffer()
-    aside = folder / f".{path.name}.{os.getpid()}"
-    try:
-        with aside.open("wb") as file:
-            file.write(payload)
-            file.write(_LABEL + hashlib.sha256(payload).hexdigest().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        _sync(folder)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    write_whole(path, payload, _LABEL + hashlib.sha256(payload).hexdigest().encode() + b"\n")
     _drop_old(folder, content.get("best_epoch"))
     return path
 
 
-def _sync(folder: Path) -> None:
-    """Sync the folder itself, where its file system can."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(handle)
-
-
-def load(path: Path) -> Content:
+def load(path: Place) -> Content:
     """Read and check one checkpoint; tensors come to the CPU.
 
     Raises:
         CheckpointError: it is missing, damaged or of another format.
     """
     try:
-        raw = memoryview(path.read_bytes())
+        raw = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    payload, trailer = raw[:-_TRAILER], bytes(raw[-_TRAILER:])
-    wanted = _LABEL + hashlib.sha256(payload).hexdigest().encode() + b"\n"
-    if trailer != wanted:
+    return parsed(raw, path)
+
+
+def digest(raw: bytes) -> str:
+    """The SHA-256 of a checkpoint's content, from its bytes."""
+    return hashlib.sha256(memoryview(raw)[:-_TRAILER]).hexdigest()
+
+
+def parsed(raw: bytes, path: object) -> Content:
+    """The content of a checkpoint's bytes; `path` is for messages.
+
+    Raises:
+        CheckpointError: it is damaged or of another format.
+    """
+    payload, trailer = memoryview(raw)[:-_TRAILER], raw[-_TRAILER:]
+    if trailer != _LABEL + digest(raw).encode() + b"\n":
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     content = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
     if content.get("format") != FORMAT:
@@ -125,7 +108,7 @@ def load(path: Path) -> Content:
     return content
 
 
-def newest(folder: Path) -> Content | None:
+def newest(folder: Place) -> Content | None:
     """The newest checkpoint that can be read, with a warning for each damaged one; None if none."""
     for path in reversed(positions(folder).values()):
         try:
@@ -135,7 +118,7 @@ def newest(folder: Path) -> Content | None:
     return None
 
 
-def best(folder: Path) -> Path | None:
+def best(folder: Place) -> Place | None:
     """The file of the best epoch, as the newest readable checkpoint knows it; None if none."""
     content = newest(folder)
     return None if content is None else files(folder).get(content.get("best_epoch", -1))
@@ -155,11 +138,11 @@ def _require_plain(value: Any, where: str) -> None:
         raise TypeError(f"{where} {rule}; found {type(value).__name__}")
 
 
-def _drop_old(folder: Path, best_epoch: int | None) -> None:
+def _drop_old(folder: Place, best_epoch: int | None) -> None:
     kept = positions(folder)
     for position in list(kept)[:-KEPT]:
         if position != (best_epoch, 0):
             kept[position].unlink(missing_ok=True)
-    # What a killed writer left aside; a folder has one writer at a time.
+    # What a killed writer left aside; a folder has one writer at a time, a store holds no halves.
     for aside in folder.glob(".epoch-*.pt.*"):
         aside.unlink(missing_ok=True)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from sweeps.errors import TrialStopped
 from sweeps.spec import TrialSpec
+from sweeps.storage import Place
 from sweeps.trial import checkpoint
 from sweeps.trial.datasets import Data
 from sweeps.trial.loop import EpochResult, State
@@ -34,7 +34,7 @@ class Keeper:
         self,
         trial: TrialSpec,
         data: Data,
-        folder: Path,
+        folder: Place,
         saved: checkpoint.Content | None,
         stop: Callable[[], bool],
         beat: Callable[[], None],

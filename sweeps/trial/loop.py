@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sweeps.spec import TrialSpec
 from sweeps.trial.datasets import Data
+from sweeps.trial.start import Weights
 from sweeps.trial.training import AtStep, State, Training
 
 __all__ = ["AtStep", "EpochResult", "State", "fit"]
@@ -40,11 +41,12 @@ def fit(
     device: str = "cpu",
     resume: State | None = None,
     at_step: AtStep | None = None,
+    start: Weights | None = None,
 ) -> Iterator[EpochResult]:
     """Train from epoch 1, or from where `resume` was made, to the last, one result per epoch.
 
-    A loop of your own has this signature; `at_step` may be left out, and then the trial is only
-    checkpointed between epochs.
+    A loop of your own has this signature without `start`; `at_step` may be left out, and then the
+    trial is only checkpointed between epochs.
 
     Args:
         trial: the whole configuration; `threads` is left to the caller. With `confirm` the last
@@ -54,12 +56,14 @@ def fit(
         resume: what `state()` of an earlier result, or the function given to `at_step`, gave.
         at_step: called after each update with its number within the epoch, from 1, and a function
             that gives the state to go on from there; what it raises ends the training.
+        start: weights to begin with instead of the trial's own draw.
 
     Raises:
+        PreflightError: `start` does not fit the model.
         ValueError: a batch larger than the training images, `accumulate` that does not divide it.
         TrialDiverged: the training loss of an update was not finite; noticed after its epoch.
     """
-    training = Training(trial, data, device)
+    training = Training(trial, data, device, start)
     if resume is not None:
         training.restore(resume)
     while training.epoch < trial.training.epochs:

@@ -12,6 +12,7 @@ from sweeps.errors import PreflightError
 from sweeps.spec import ARM, Scalar, SweepSpec, TrialSpec
 from sweeps.trial.build import build_model
 from sweeps.trial.datasets import Data
+from sweeps.trial.start import Weights, misfit
 from sweeps.values import values_of
 
 MOST = 16
@@ -19,14 +20,16 @@ MOST = 16
 _OTHERS = ("training.batch_size", "training.accumulate", ARM)
 
 
-def rehearse(spec: SweepSpec, data: Data) -> None:
+def rehearse(spec: SweepSpec, data: Data, start: Weights | None = None) -> None:
     """Build the space's networks without memory (torch's meta device) and show each one batch.
 
-    Of a range both ends are tried; the baselines of `confirm` are tried too. Networks of the user's
-    own are left alone: what they do when built is not ours to repeat.
+    Of a range both ends are tried; the baselines of `confirm` are tried too; weights that trials
+    are to `start` from have to fit each network. Networks of the user's own are left alone: what
+    they do when built is not ours to repeat.
 
     Raises:
-        PreflightError: a network refuses its options, its norms or the shape of the images.
+        PreflightError: a network refuses its options, its norms, the shape of the images or the
+            weights.
     """
     if spec.data.crop_padding >= data.image_size:
         rule = f"data.crop_padding must be below the image's side of {data.image_size} pixels"
@@ -34,7 +37,7 @@ def rehearse(spec: SweepSpec, data: Data) -> None:
     found: dict[str, str] = {}
     for each in (spec, *(baseline_spec(spec, name) for name in shares(spec))):
         for params in _points(each):
-            refusal = _refusal(each.trial(params, seed=0), data)
+            refusal = _refusal(each.trial(params, seed=0), data, start)
             if refusal:
                 where = ", ".join(f"{path} = {value}" for path, value in params.items())
                 found.setdefault(refusal, where)
@@ -51,8 +54,8 @@ def _points(spec: SweepSpec) -> Iterator[dict[str, Scalar]]:
         yield dict(zip(axes, point, strict=True))
 
 
-def _refusal(trial: TrialSpec, data: Data) -> str | None:
-    """Why the trial's network cannot be, or cannot take a batch; None when it can."""
+def _refusal(trial: TrialSpec, data: Data, start: Weights | None) -> str | None:
+    """Why the trial's network cannot be, or cannot take weights or a batch; None when it can."""
     name = trial.model.name
     if ":" in name and not name.startswith("torchvision:"):
         return None
@@ -64,6 +67,8 @@ def _refusal(trial: TrialSpec, data: Data) -> str | None:
             model = build_model(
                 trial, in_channels=channels, image_size=side, classes=data.classes
             ).to("meta")
+            if start and (found := misfit(model, start)):
+                return f"the checkpoint to start from does not fit: {found}"
             with torch.no_grad():
                 model.train()(images)
     except NotImplementedError:  # torch cannot do this without memory

@@ -5,20 +5,21 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from sweeps.errors import CheckpointError, TrialDiverged
+from sweeps.errors import TrialDiverged
 from sweeps.spec import TrialSpec
+from sweeps.storage import Place
 from sweeps.trial import checkpoint
 from sweeps.trial.build import build_model
 from sweeps.trial.datasets import Data
 from sweeps.trial.imports import load_object
 from sweeps.trial.keeper import Keeper
 from sweeps.trial.loop import AtStep, EpochResult, State, fit
+from sweeps.trial.start import Weights, model_weights
 
 Loop = Callable[..., Iterator[EpochResult]]
 """A training loop with the signature and the contract of `sweeps.trial.loop.fit`."""
@@ -31,12 +32,13 @@ def _never() -> bool:
 def train(
     trial: TrialSpec,
     data: Data,
-    folder: Path,
+    folder: Place,
     *,
     device: str,
     known_epoch: int = 0,
     stop: Callable[[], bool] = _never,
     beat: Callable[[], None] = lambda: None,
+    start: Weights | None = None,
 ) -> Iterator[EpochResult]:
     """The results of the epochs after `known_epoch`, each exactly once and in order.
 
@@ -53,13 +55,15 @@ def train(
         known_epoch: the last epoch whose result the caller has.
         stop: asked after each update (a loop of the user's own: after each epoch).
         beat: called as often, to show that the training is alive.
+        start: weights that our own loop begins with; see sweeps/trial/start.py.
 
     Raises:
+        PreflightError: `start` does not fit the model.
         TrialDiverged: a metric is not finite.
         TrialStopped: `stop` said so; a checkpoint of that very position is written.
         ValueError, TypeError: the spec does not fit the data; a loop of the user's own yields
             something else than the contract says.
-        OSError: a checkpoint could not be written.
+        OSError, StorageError: a checkpoint could not be written.
     """
     torch.set_num_threads(trial.threads)
     saved = checkpoint.newest(folder)
@@ -70,8 +74,9 @@ def train(
     done = keeper.epoch
     if done >= trial.training.epochs:
         return
-    results = _start(trial, data, device, saved, keeper.at_step)
-    saved = None
+    options = {"device": device, "resume": saved["state"] if saved else None}
+    results = _start(trial, data, options, keeper.at_step, start)
+    saved = options = None  # the weights are the loop's now
     for result in _checked(results, trial, after=done):
         keeper.at_epoch(result)
         if result.epoch > known_epoch:
@@ -80,16 +85,14 @@ def train(
             keeper.stop_after(result)
 
 
-def load_model(path: Path) -> nn.Module:
+def load_model(path: Place) -> nn.Module:
     """The network of a trial's checkpoint with its weights, on the CPU, in eval mode.
 
     Raises:
         CheckpointError: it cannot be read, or a loop of the user's own keeps no `model` in it.
     """
     content = checkpoint.load(path)
-    weights = content["state"].get("model")
-    if weights is None:
-        raise CheckpointError(f"{path} holds no model: its loop's state() has no entry 'model'")
+    weights = model_weights(content, path)
     trial = TrialSpec.model_validate_json(content["trial"])
     model = build_model(trial, **content["shape"])
     model.load_state_dict(weights)
@@ -99,15 +102,16 @@ def load_model(path: Path) -> nn.Module:
 def _start(
     trial: TrialSpec,
     data: Data,
-    device: str,
-    saved: checkpoint.Content | None,
+    options: dict[str, Any],
     at_step: AtStep,
+    start: Weights | None,
 ) -> Any:
     """The generator of results; a loop of the user's own may do without `at_step`."""
     loop: Loop = fit if trial.training.loop is None else load_object(trial.training.loop)
-    options: dict[str, Any] = {"device": device, "resume": saved["state"] if saved else None}
     if loop is fit or "at_step" in inspect.signature(loop).parameters:
         options["at_step"] = at_step
+    if loop is fit:
+        options["start"] = start
     return loop(trial, data, **options)
 
 

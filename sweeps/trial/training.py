@@ -26,6 +26,7 @@ from sweeps.trial.distance import Distances, WeightDistance, as_metrics
 from sweeps.trial.folder import ImageFiles
 from sweeps.trial.optim import FusedOptimizer, learning_rate
 from sweeps.trial.settings import epoch_settings, get_generators, set_generators
+from sweeps.trial.start import Weights, put_into
 from sweeps.trial.streaming import StreamedBatches
 from sweeps.trial.streams import seed_of
 
@@ -51,7 +52,9 @@ class Part:
 class Training:
     """Model, optimiser and batches; `epoch` is the last one done."""
 
-    def __init__(self, trial: TrialSpec, data: Data, device: str) -> None:
+    def __init__(
+        self, trial: TrialSpec, data: Data, device: str, start: Weights | None = None
+    ) -> None:
         spec = trial.training
         if spec.batch_size % spec.accumulate:
             rule = "training.accumulate must divide training.batch_size"
@@ -64,7 +67,10 @@ class Training:
             rule = "training.batch_size must not exceed the training images"
             raise ValueError(f"{rule} that the split leaves; found {spec.batch_size}")
         shape = {"in_channels": data.in_channels, "image_size": data.image_size}
-        self._model = build_model(trial, **shape, classes=data.classes).to(device)
+        self._model = build_model(trial, **shape, classes=data.classes)
+        if start is not None:
+            put_into(self._model, start)
+        self._model.to(device)
         self._format = (
             torch.channels_last if spec.channels_last and self._on_gpu else torch.preserve_format
         )

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, moment):
     def fail(*args):
         raise OSError(28, "No space left on device")
 
-    target = os if moment == "fsync" else checkpoint.Path
+    target = os if moment == "fsync" else Path
     monkeypatch.setattr(target, moment, fail)
     with pytest.raises(OSError, match="No space"):
         save(tmp_path, 2, content(2))
@@ -107,7 +108,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, moment):
 
 def test_the_file_appears_only_once_it_is_whole_and_synced(tmp_path, monkeypatch):
     events = []
-    sync, replace = os.fsync, checkpoint.Path.replace
+    sync, replace = os.fsync, Path.replace
 
     def watch_sync(handle):
         events.append(("sync", (tmp_path / "epoch-000001.pt").exists()))
@@ -118,7 +119,7 @@ def test_the_file_appears_only_once_it_is_whole_and_synced(tmp_path, monkeypatch
         return replace(path, target)
 
     monkeypatch.setattr(os, "fsync", watch_sync)
-    monkeypatch.setattr(checkpoint.Path, "replace", watch_replace)
+    monkeypatch.setattr(Path, "replace", watch_replace)
     save(tmp_path, 1, content())
     assert events == [("sync", False), ("replace", 1), ("sync", True)]
 
