@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 
 from sweeps.baselines import fresh_seeds
+from sweeps.confirmed.found import confirmation_of
 from sweeps.driver import changes
 from sweeps.driver.conductor import Assignment, Conductor
 from sweeps.driver.folder import opened
 from sweeps.journal import read
-from sweeps.report.confirmation import confirmation_of
 from sweeps.selection import chosen, due, expected, searched
 from sweeps.spec import SweepSpec
 from sweeps.state import State
