@@ -209,8 +209,8 @@ def main() -> int:
     say(f"\nNo difference, {options.sweeps} sweeps each, level 5 % (two-sided, Holm)")
     for line in null(options.sweeps):
         say(line)
-    say(f"\nPower, {options.sweeps // 2} sweeps each, 10 seeds, independent arms")
-    for line in power(options.sweeps // 2):
+    say(f"\nPower, {options.sweeps // 4} sweeps each, 10 seeds, independent arms")
+    for line in power(options.sweeps // 4):
         say(line)
     say(f"\n{time.monotonic() - begun:.0f} s")
     if options.out:

@@ -59,7 +59,7 @@ def ghost_map(sweep: Sweep) -> Figure:
     axes.set_ylabel("noise strength s")
     _draw_ridges(axes)
     _draw_colours(figure, axes, shades, sweep)
-    axes.set_title(f"{sweep.spec.name}: {len(sweep.state.trials)} trials", loc="left", fontsize=11)
+    axes.set_title(f"{sweep.spec.name}: {len(sweep.searched())} trials", loc="left", fontsize=11)
     ridge = Line2D([], [], color=GREY, linewidth=0.9, linestyle="--", label="equal ν = N/s²")
     dead = Line2D([], [], color=GREY, marker="x", linestyle="", label="no value")
     legend(figure, [*_key(bool(full), bool(cut)), *([dead] if lost else []), ridge], columns=5)
@@ -76,7 +76,7 @@ def isolation(sweep: Sweep) -> Figure:
         _isolate(axes, sweep, path, dimension)
     for axes in panels[len(dimensions) :]:
         axes.set_visible(False)
-    figure.suptitle(f"{sweep.spec.name}: {len(sweep.state.trials)} trials", fontsize=11)
+    figure.suptitle(f"{sweep.spec.name}: {len(sweep.searched())} trials", fontsize=11)
     legend(figure, [*_key(True, True), Line2D([], [], color=BLUE, label="best over the rest")])
     return figure
 
