@@ -32,9 +32,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from sweeps.confirmed.found import Confirmation, confirmation_of
 from sweeps.driver.conductor import Assignment, Conductor
 from sweeps.journal import Journal
-from sweeps.report.confirmation import Confirmation, confirmation_of
 from sweeps.spec import SweepSpec
 from sweeps.state import State
 from sweeps.statistics import mean_interval, student_interval
@@ -143,7 +143,7 @@ def coverage(runs: int) -> Iterator[str]:
         for n in (3, 5, 10, 20):
             samples = [draw(n) for _ in range(runs)]
             columns = [
-                [mean_interval(list(x), resamples=2000) for x in samples],
+                [mean_interval(list(x), resamples=1000) for x in samples],
                 [_scipy(x, "percentile") for x in samples],
                 [_scipy(x, "BCa") for x in samples],
                 [student_interval(list(x)) for x in samples],
@@ -159,7 +159,7 @@ def _scipy(values: np.ndarray, method: str) -> tuple[float, float]:
     if values.min() == values.max():
         return values[0], values[0]
     seed = np.random.default_rng(0)
-    found = stats.bootstrap((values,), np.mean, method=method, n_resamples=2000, rng=seed)
+    found = stats.bootstrap((values,), np.mean, method=method, n_resamples=1000, rng=seed)
     return found.confidence_interval
 
 
@@ -203,14 +203,14 @@ def main() -> int:
         lines.append(line)
 
     say(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({platform.machine()})")
-    say(f"\nCoverage of 95 % intervals of a mean, {2 * options.sweeps} samples each")
-    for line in coverage(2 * options.sweeps):
+    say(f"\nCoverage of 95 % intervals of a mean, {options.sweeps} samples each")
+    for line in coverage(options.sweeps):
         say(line)
     say(f"\nNo difference, {options.sweeps} sweeps each, level 5 % (two-sided, Holm)")
     for line in null(options.sweeps):
         say(line)
-    say(f"\nPower, {options.sweeps // 2} sweeps each, 10 seeds, independent arms")
-    for line in power(options.sweeps // 2):
+    say(f"\nPower, {options.sweeps // 4} sweeps each, 10 seeds, independent arms")
+    for line in power(options.sweeps // 4):
         say(line)
     say(f"\n{time.monotonic() - begun:.0f} s")
     if options.out:

@@ -134,7 +134,8 @@ def _more_trials(spec: SweepSpec, trials: int) -> dict[str, Any]:
     if spec.search.sampler == "grid":
         replicates = math.ceil(changes["search.trials"] / (space_size(spec) or 1))
         changes["search.replicates"] = max(replicates, spec.search.replicates)
-    in_all = planned(extended(spec, changes | {"budget.max_trials": None}))
+    larger = extended(spec, changes | {"budget.max_trials": None})
+    in_all = total + planned(larger) - trial_count(larger)
     if spec.budget.max_trials is not None and in_all > spec.budget.max_trials:
         changes["budget.max_trials"] = in_all
     return changes

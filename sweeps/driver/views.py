@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from sweeps.selection import expected
+from sweeps.selection import due, expected
 from sweeps.spec import rungs
 from sweeps.state import Record, State, Trial
 from sweeps.text import short_names
@@ -167,6 +167,9 @@ def summary_lines(state: State, seconds_left: float | None) -> list[str]:
         lines.append(f"trials past rung (epoch)  {'  '.join(past)}  in full: {full}")
     if best := state.best():
         lines.append(f"{_best(state).removeprefix(', ')} so far  {point(best, state)}")
+    if tested := [t for t in state.trials.values() if t.of is not None]:
+        done, every = sum(t.end is not None for t in tested), len(tested) + len(due(state))
+        lines.append(f"confirming on fresh seeds: {done} of {every} trainings")
     for trial in running:
         lines.append(f"trial {trial.number:>3}  epoch {trial.epoch:>3}  {point(trial, state)}")
     failures = [t for t in state.trials.values() if t.status in ("failed", "diverged")]

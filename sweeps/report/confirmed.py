@@ -8,8 +8,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.confirmed.verdict import in_points
 from sweeps.report.confirmation import Arm, Comparison, Confirmation
-from sweeps.report.verdict import in_points
 from sweeps.statistics import Interval
 
 

@@ -60,7 +60,7 @@ def learning_curves(sweep: Sweep) -> Figure:
         log_ticks(axes, "x", [*steps, sweep.spec.training.epochs])
     axes.set_xlabel("epoch (log scale)" if steps else "epoch")
     objective_axis(axes, sweep, [v for t in ranked for v in t.values(metric).values()])
-    axes.set_title(f"{sweep.spec.name}: {len(sweep.state.trials)} trials", loc="left", fontsize=11)
+    axes.set_title(f"{sweep.spec.name}: {len(sweep.searched())} trials", loc="left", fontsize=11)
     legend(figure, _key(ranked, bool(steps)), columns=3)
     return figure
 

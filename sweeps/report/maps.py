@@ -74,7 +74,7 @@ def ghost_map(sweep: Sweep) -> Figure:
     else:
         axes.set_ylabel("amount of noise ν = s²/N")
     _draw_colours(figure, axes, shades, sweep)
-    axes.set_title(f"{sweep.spec.name}: {len(sweep.state.trials)} trials", loc="left", fontsize=11)
+    axes.set_title(f"{sweep.spec.name}: {len(sweep.searched())} trials", loc="left", fontsize=11)
     ridge = Line2D([], [], color=GREY, linewidth=0.9, linestyle="--", label="equal ν = s²/N")
     dead = Line2D([], [], color=GREY, marker="x", linestyle="", label="no value")
     lines = [*([dead] if lost else []), *([ridge] if upright == STRENGTH else [])]
@@ -98,7 +98,7 @@ def isolation(sweep: Sweep) -> Figure:
         _isolate(axes, sweep, path, dimension)
     for axes in panels[len(dimensions) :]:
         axes.set_visible(False)
-    figure.suptitle(f"{sweep.spec.name}: {len(sweep.state.trials)} trials", fontsize=11)
+    figure.suptitle(f"{sweep.spec.name}: {len(sweep.searched())} trials", fontsize=11)
     legend(figure, [*_key(True, True), Line2D([], [], color=BLUE, label="best over the rest")])
     return figure
 

@@ -12,6 +12,7 @@ from typing import Any
 from mlflow.entities import Metric
 
 from sweeps import statistics
+from sweeps.confirmed.found import confirmation_of
 from sweeps.spec import SweepSpec
 from sweeps.state import Record, State, Trial
 from sweeps.text import split_update
@@ -68,6 +69,8 @@ def sweep_tags(state: State) -> dict[str, str]:
         tags["mlflow.note.content"] = state.spec.description
     if best := state.best():
         tags["best"] = run_name(best.number)
+    if found := confirmation_of(state) if state.finished else None:
+        tags["verdict"] = found.verdict
     return tags
 
 

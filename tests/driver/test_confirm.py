@@ -8,11 +8,12 @@ from collections import Counter
 import pytest
 
 from sweeps.baselines import fresh_seeds
+from sweeps.confirmed.found import confirmation_of
 from sweeps.driver import changes
 from sweeps.driver.conductor import Assignment, Conductor
 from sweeps.driver.folder import opened
+from sweeps.driver.views import summary_lines, trial_line
 from sweeps.journal import read
-from sweeps.report.confirmation import confirmation_of
 from sweeps.selection import chosen, due, expected, searched
 from sweeps.spec import SweepSpec
 from sweeps.state import State
@@ -215,3 +216,21 @@ def test_a_baseline_that_always_fails_is_missed_and_the_rest_goes_on(tmp_path) -
     assert {c.n for c in found.comparisons} == {2}
     assert found.missing[0] == "The baseline none: none of its trials was trained in full."
     assert "the seeds 1000000 failed" in found.missing[1]
+
+
+def test_a_budget_of_trials_grows_with_all_that_the_search_brings(tmp_path) -> None:
+    run(spec(budget={"max_trials": 32}), tmp_path / "s")  # 10 + 2 · 5 + 4 · 3
+    assert changes.extend(tmp_path / "s", trials=4) == [
+        "search.trials: 10 -> 14",
+        "budget.max_trials: 32 -> 40",  # 14 + 2 · 7 + 4 · 3
+    ]
+
+
+def test_the_views_say_what_a_trial_is_for(through) -> None:
+    shown = summary_lines(through, None)
+    assert "confirming on fresh seeds: 12 of 12 trainings" in shown
+    assert f"{len(through.trials)} of 32 trials" in shown[0]
+    last = through.trials[31]
+    assert "weak: " in trial_line(last, through)
+    assert f"seed={last.seed} confirms {last.of}" in trial_line(last, through)
+    assert "none: noise=none lr=" in trial_line(through.trials[10], through)

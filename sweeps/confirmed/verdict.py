@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.report.arms import Arm, Comparison
+from sweeps.confirmed.arms import Arm, Comparison
 
 
 def verdict(arms: list[Arm], found: list[Comparison], metric: str, confidence: float) -> str:

@@ -1,0 +1,103 @@
+"""The confirmation of a sweep as one object: arms, comparisons, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sweeps.baselines import confirmations, fresh_seeds
+from sweeps.confirmed.arms import Arm, Comparison, arm, comparisons
+from sweeps.confirmed.verdict import verdict
+from sweeps.selection import Chosen, chosen, due, searched
+from sweeps.state import State
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """The confirmation as far as it has come."""
+
+    metric: str
+    """`test_accuracy`, say."""
+    mode: str
+    """max or min: which way is better."""
+    confidence: float
+    """Of all intervals."""
+    seeds: list[int]
+    """The fresh ones, the same for every arm."""
+    done: int
+    """Trainings of the chosen configurations that have ended."""
+    total: int
+    """Trainings in all; while the search goes on, as many as there can be."""
+    complete: bool
+    """Whether all have ended. Before that `comparisons` is empty: looking at them again and again
+    finds differences that are none."""
+    arms: list[Arm]
+    """Empty before the search has ended."""
+    comparisons: list[Comparison]
+    verdict: str
+    missing: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def confirmation_of(state: State) -> Confirmation | None:
+    """What the confirmation has found so far; None when the spec asks for none."""
+    assert state.spec is not None
+    spec, confirm = state.spec, state.spec.confirm
+    if confirm is None:
+        return None
+    over = searched(state)
+    picked = chosen(state) if over else []
+    trials = [t for t in state.trials.values() if t.of in {c.trial.number for c in picked}]
+    done = sum(t.end is not None for t in trials)
+    total = len(trials) + len(due(state)) if over else confirmations(spec)
+    complete = over and done == total
+    arms = [arm(state, each) for each in picked]
+    objective = spec.objective
+    found = comparisons(arms, objective.mode, confirm.confidence) if complete else []
+    return Confirmation(
+        metric=objective.test_metric,
+        mode=objective.mode,
+        confidence=confirm.confidence,
+        seeds=fresh_seeds(spec),
+        done=done,
+        total=total,
+        complete=complete,
+        arms=arms,
+        comparisons=found,
+        verdict=(
+            verdict(arms, found, objective.test_metric, confirm.confidence)
+            if complete
+            else _not_yet(over, done, total)
+        ),
+        missing=[*_missing(state, picked, arms)] if over else [],
+    )
+
+
+def _not_yet(over: bool, done: int, total: int) -> str:
+    if not over:
+        return "Not confirmed yet: the search goes on, and no test image was read."
+    return f"Not confirmed yet: {done} of {total} trainings on fresh seeds have ended."
+
+
+def _missing(state: State, picked: list[Chosen], arms: list[Arm]) -> Iterator[str]:
+    assert state.spec is not None and state.spec.confirm is not None
+    confirm = state.spec.confirm
+    top = sum(not each.baseline for each in picked)
+    if top < confirm.top:
+        yield f"{top} of the top {confirm.top} configurations: no more were trained in full."
+    for name in confirm.baselines:
+        if not any(each.baseline == name for each in picked):
+            yield f"The baseline {name}: none of its trials was trained in full."
+    for each in arms:
+        if each.lost:
+            why = ", ".join(f"{seed} {status}" for seed, status in each.lost.items())
+            yield f"Of {each.name}, the seeds {why}; their pairs are left out."
+    known = {each.trial.number for each in picked}
+    stale = {t.of for t in state.trials.values() if t.of is not None and t.of not in known}
+    if stale:
+        numbers = ", ".join(map(str, sorted(stale)))
+        yield f"Configurations tested before the search went on, no longer chosen: {numbers}."
