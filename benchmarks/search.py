@@ -34,7 +34,7 @@ import optuna
 from search_table import AXES, EPOCHS, SEEDS, TABLE
 
 WORKERS = 4
-BUDGETS = (45, 90, 180, 360)
+BUDGETS = (45, 90, 180)
 REACHED = (0.01, 0.005)
 SHORT = [path.rpartition(".")[2] for path in AXES]
 SIZES = [len(values) for values in AXES.values()]
@@ -197,32 +197,40 @@ def regrets(arm, curves: numpy.ndarray, index: int) -> list[float]:
     return out
 
 
-def table(arms: list[str], searches: int) -> str:
+def measure(arms: list[str], searches: int, minutes: float) -> dict[str, list[list[float]]]:
+    """The regrets of every arm, search after search, all arms in turn, until time is up."""
+    curves = numpy.load(TABLE)["curves"]
+    found: dict[str, list[list[float]]] = {name: [] for name in arms}
+    start = time.monotonic()
+    for index in range(searches):
+        if time.monotonic() - start > 60 * minutes:
+            break
+        for name in arms:
+            found[name].append(regrets(ARMS[name], curves, index))
+    return found
+
+
+def table(found: dict[str, list[list[float]]]) -> str:
     """A row an arm: quartiles of the regret by epochs, and the epochs to reach one for good."""
     curves = numpy.load(TABLE)["curves"]
     finals = numpy.nan_to_num(curves[..., -1], nan=CHANCE).mean(-1)
-    order = numpy.sort(finals.ravel())[::-1]
+    behind = numpy.sort(finals.max() - finals.ravel())
     lines = [
-        f"{finals.size} configurations x {EPOCHS} epochs x {SEEDS} seeds, best {order[0]:.4f}, "
-        f"median {numpy.median(order):.4f}, within 0.005 / 0.01 of the best: "
-        f"{(order[0] - order < 0.005).sum()} / {(order[0] - order < 0.01).sum()}, "
-        f"diverged {numpy.isnan(curves[..., 0, -1]).sum()}",
-        f"noise between seeds: sd {numpy.nanmedian(numpy.nanstd(curves[..., -1], -1, ddof=1)):.4f}",
-        "regret in points (0.01 of accuracy), median (quartiles); "
-        "epochs until it stays at 1 and 0.5 points, median",
+        f"{finals.size} configurations x {EPOCHS} epochs x {SEEDS} seeds, best {finals.max():.4f}, "
+        f"median {numpy.median(finals):.4f}, diverged {numpy.isnan(curves[..., 0, -1]).sum()}",
+        f"within 0.5 / 1 / 2 points of the best: "
+        f"{' / '.join(str((behind < d).sum()) for d in (0.005, 0.01, 0.02))}; "
+        f"sd between seeds {100 * numpy.nanmedian(numpy.nanstd(curves[..., -1], -1, ddof=1)):.2f}",
+        f"n = {len(next(iter(found.values())))} searches, {WORKERS} simulated workers",
+        "regret in points (0.01 of accuracy), median (quartiles); epochs until it stays at most so",
         f"{'':<22}"
         + "".join(f"{f'{b} epochs':<19}" for b in BUDGETS)
-        + "".join(f"to {100 * r:<6g}" for r in REACHED)
-        + "s",
+        + "".join(f"to {100 * r:<6g}" for r in REACHED),
     ]
-    for name in arms:
-        began = time.perf_counter()
-        runs = [regrets(ARMS[name], curves, index) for index in range(searches)]
+    for name, runs in found.items():
         cells = "".join(f"{_quartiles([100 * r[b - 1] for r in runs]):<19}" for b in BUDGETS)
-        marks = "".join(f"{_epochs_to(runs, r):<9}" for r in REACHED)
-        lines.append(f"{name:<22}{cells}{marks}{time.perf_counter() - began:.0f}")
-        print(lines[-1], flush=True)
-    return "\n".join(lines)
+        lines.append(f"{name:<22}{cells}" + "".join(f"{_epochs_to(runs, r):<9}" for r in REACHED))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _quartiles(numbers: list[float]) -> str:
@@ -241,6 +249,7 @@ def main() -> None:
     """Replay and print; with --out also keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--searches", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=60, help="begin no search after these")
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=USUAL)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -248,8 +257,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable(logging.WARNING)
     hardware = f"{os.cpu_count()} cores ({platform.machine()}), no GPU used"
-    head = f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, n = {options.searches} searches"
-    text = f"{head}, {WORKERS} simulated workers\n{table(options.arms, options.searches)}"
+    found = measure(options.arms, options.searches, options.minutes)
+    text = f"{datetime.now(UTC):%Y-%m-%d}, {hardware}\n{table(found)}"
     print(text)
     if options.out:
         options.out.write_text(text + "\n")
