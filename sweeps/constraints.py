@@ -18,6 +18,8 @@ from sweeps.values import Arm, value_at, values_in
 BATCH, ACCUMULATE = "training.batch_size", "training.accumulate"
 KIND, GROUP, GHOSTS = "model.norm.kind", "model.norm.ghost_size", "model.noise.ghost_size"
 SIZES = (BATCH, ACCUMULATE, KIND, GROUP, GHOSTS)
+MANY_COMBINATIONS = 100_000
+"""Looked through by `check`, at most."""
 
 
 def broken(spec: SweepSpec, params: dict[str, Scalar]) -> Mistake | None:

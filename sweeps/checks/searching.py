@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sweeps.constraints import broken
+from sweeps.constraints import MANY_COMBINATIONS, SIZES, broken_by, combinations
 from sweeps.errors import Mistake
 from sweeps.spec import Dimension, Scalar, SweepSpec, rungs, space_size, trial_count
 from sweeps.text import suggest
+from sweeps.values import arms_of
 
 LARGEST_GRID = 100_000
 LEARNING = ("tpe", "gp", "cmaes")
@@ -77,10 +79,19 @@ def points(spec: SweepSpec) -> Iterator[Mistake]:
         place = f"search.points.{index}"
         mistakes = [m for path, v in point.items() for m in _outside(spec, place, path, v)]
         yield from mistakes
-        whole = not mistakes and all(a.kind == "fixed" or p in point for p, a in spec.space.items())
-        fixed = {p: a.values[0] for p, a in spec.space.items() if a.kind == "fixed"}
-        if whole and (mistake := broken(spec, fixed | point)):
+        if not mistakes and (mistake := _fits_nowhere(spec, point)):
             yield replace(mistake, path=f"{place}.{mistake.path}")
+
+
+def _fits_nowhere(spec: SweepSpec, point: dict[str, Scalar]) -> Mistake | None:
+    """A rule that the point's sizes break, whatever the other axes give."""
+    given, mistake = {path: v for path, v in point.items() if path in SIZES}, None
+    for arm in arms_of(spec) if given else []:
+        for sizes in itertools.islice(combinations(spec, arm), MANY_COMBINATIONS):
+            mistake = broken_by(sizes | given, within_batch=spec.search.ghost_within_batch)
+            if mistake is None:
+                return None
+    return mistake
 
 
 def priors(spec: SweepSpec) -> Iterator[Mistake]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from sweeps.constraints import ACCUMULATE, BATCH, GROUP, KIND, SIZES, broken_by, combinations
+from sweeps.constraints import (
+    ACCUMULATE,
+    BATCH,
+    GROUP,
+    KIND,
+    MANY_COMBINATIONS,
+    SIZES,
+    broken_by,
+    combinations,
+)
 from sweeps.errors import Mistake
 from sweeps.spec import GROUPED, SweepSpec, space_size
 from sweeps.text import suggest
@@ -17,7 +26,6 @@ METRICS = {
     "test": ("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
 }
 """What the training loop reports, by `data.evaluate`."""
-MANY_COMBINATIONS = 100_000
 
 
 def evaluate(spec: SweepSpec) -> Iterator[Mistake]:

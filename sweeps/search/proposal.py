@@ -113,8 +113,10 @@ class Proposal(BaseSampler):
     def _believes(self, study: Study) -> Callable[[int], Point]:
         """What the priors add to each attempt: nothing once the sampler has its model."""
         search = self._spec.search
+        if not search.priors:
+            return lambda attempt: {}
         told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if not search.priors or len(told) >= search.startup_trials:
+        if len(told) >= search.startup_trials:
             return lambda attempt: {}
         seed = seed_of(search, "prior", self._number)
         return lambda attempt: follow(search.priors, self._spec.space, Random(f"{seed}/{attempt}"))

@@ -76,12 +76,13 @@ def test_a_sweep_runs_through(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "stop_at"),
-    [*(("asha", n) for n in range(1, 60, 4)), *(("hyperband", n) for n in (7, 33, 60))]
-    + [("median", n) for n in (7, 33, 60)],
+    ("name", "sampler", "stop_at"),
+    [("asha", "tpe", n) for n in range(1, 60, 4)]
+    + [(name, "tpe", n) for name in ("hyperband", "median") for n in (7, 33, 60)]
+    + [("asha", sampler, n) for sampler in ("cmaes", "qmc") for n in (7, 33, 44)],
 )
-def test_stopped_after_any_record_it_goes_on_the_same(tmp_path, name, stop_at) -> None:
-    one = spec(stopping={"name": name})
+def test_stopped_after_any_record_it_goes_on_the_same(tmp_path, name, sampler, stop_at) -> None:
+    one = spec(stopping={"name": name}, search={"trials": 12, "sampler": sampler})
 
     class Killed(BaseException):
         pass

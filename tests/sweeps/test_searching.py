@@ -39,6 +39,14 @@ def spec(**fields) -> SweepSpec:
             {"search": {"points": [{}, {"model.noise.ghost_size": 4.5}]}},
             "search.points.1.model.noise.ghost_size: is outside its axis",
         ),
+        (
+            {
+                "model": {"norm": {"kind": "ghost_batch"}},
+                "space": {"model.norm.ghost_size": {"int": [2, 64]}, "training.optimizer.lr": 0.1},
+                "search": {"points": [{"model.norm.ghost_size": 48}]},
+            },
+            "search.points.0.model.norm.ghost_size: must divide the batch",
+        ),
         ({"search": {"points": [{}, {}], "trials": 1}}, "found 2 points, 1 trials"),
         ({"search": {"from": ["s"]}}, "search.from: names this sweep itself"),
         ({"search": {"from": ["a"], "sampler": "random"}}, "random does not (found a). Use tpe"),
