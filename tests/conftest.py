@@ -14,6 +14,7 @@ import pytest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("SWEEPS_STORE_PATIENCE", "5")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what we start would import seconds longer
 
 BIN = Path(sys.executable).parent

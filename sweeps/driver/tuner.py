@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeps.driver import cluster
 from sweeps.driver.folder import opened
-from sweeps.errors import UNWRITABLE, PreflightError, SweepError, SweepStopped
+from sweeps.errors import UNWRITABLE, PreflightError, StorageError, SweepError, SweepStopped
 from sweeps.journal import Journal
 from sweeps.spec import START_FILE, SweepSpec
 from sweeps.state import Observer
@@ -25,6 +25,9 @@ from sweeps.values import values_of
 
 AtEnd = Callable[[Path], Callable[[], Any]]
 DELIVERY_S = 60.0
+"""Seconds that MLflow has to take the rest."""
+LOST_S = 5.0
+"""The same when the sweep's store is lost, from which the tracker takes files."""
 
 
 def execute(
@@ -60,14 +63,17 @@ def execute(
     with opened(spec, folder) as journal:
         if start:
             write_whole(truth(folder) / START_FILE, start)
-        tracker = launcher.start(folder, store_uri(spec, folder))
+        tracker, patience = launcher.start(folder, store_uri(spec, folder)), DELIVERY_S
         try:
             if journal.state.finished:
                 at_end(folder)()
             else:
                 _drive(journal, folder, address, observe, at_end)
+        except StorageError:
+            patience = LOST_S
+            raise
         finally:
-            delivered = tracker.finish(DELIVERY_S)
+            delivered = tracker.finish(patience)
     return delivered
 
 

@@ -19,12 +19,12 @@ QUIET = {
 }
 """Environment of every process in which we run MLflow: it reports to nobody."""
 
-_SQLITE = "sqlite:///"
+SQLITE = "sqlite:///"
 
 
 def store_uri(spec: SweepSpec, folder: Path) -> str:
     """The tracking store of the sweep in `folder`: the spec's, else sqlite beside the folder."""
-    return spec.tracking.uri or f"{_SQLITE}{folder.resolve().parent / 'mlflow.db'}"
+    return spec.tracking.uri or f"{SQLITE}{folder.resolve().parent / 'mlflow.db'}"
 
 
 def artifact_location(spec: SweepSpec, folder: Path) -> str | None:
@@ -32,7 +32,7 @@ def artifact_location(spec: SweepSpec, folder: Path) -> str | None:
     if (
         spec.tracking.uri
         and "://" in spec.tracking.uri
-        and not spec.tracking.uri.startswith(_SQLITE)
+        and not spec.tracking.uri.startswith(SQLITE)
     ):
         return None
     return str(folder.resolve().parent / "mlflow-artifacts")
@@ -53,9 +53,9 @@ def prepare(uri: str) -> None:
     MLflow's migrations are neither atomic nor safe to run twice at once, so they run in memory
     (`/dev/shm`, else the temporary folder) and the result is renamed into place under a lock.
     """
-    if not uri.startswith(_SQLITE):
+    if not uri.startswith(SQLITE):
         return
-    database = Path(uri.removeprefix(_SQLITE))
+    database = Path(uri.removeprefix(SQLITE))
     if database.exists():
         return
     with locked(database.with_name(f".{database.name}.lock")):
@@ -71,7 +71,7 @@ def _create(database: Path) -> None:
     place = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="mlflow-", dir=place) as aside:
         built = Path(aside) / database.name
-        MlflowClient(f"{_SQLITE}{built}").search_experiments(max_results=1)
+        MlflowClient(f"{SQLITE}{built}").search_experiments(max_results=1)
         copy = database.with_name(f".{database.name}.new")
         with built.open("rb") as source, copy.open("wb") as target:
             shutil.copyfileobj(source, target)

@@ -1,68 +1,86 @@
-"""A sweep in an S3 store: killed, cut off from it, and gone on with elsewhere."""
+"""A sweep in an S3 store: killed, or cut off from it, and gone on with elsewhere."""
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 from test_kills import SPEC, check_mlflow, finish, run_through, streams
+from test_service import TINY
 
+import sweeps
+from sweeps.errors import StorageError
 from sweeps.storage import at, working_folder
+from sweeps.storage.segments import Segments
 
-pytestmark = pytest.mark.root
 
-
-def test_killed_cut_off_and_resumed_without_what_was_local(  # noqa: PLR0917 - fixtures
-    namespaced, store, store_server, tmp_path, tmp_path_factory, monkeypatch
+@pytest.mark.root
+def test_killed_and_resumed_without_what_was_local(
+    namespaced, store, tmp_path, tmp_path_factory, monkeypatch
 ) -> None:
-    """Each driver has an empty cache, as on another machine; the first two leave a lease."""
-    (tmp_path / "tiny.yaml").write_text(SPEC + f"storage: {store}\n")
-    sweep = at(store) / "tiny"
-
-    def records(cache: str, what: str) -> str:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
-        return f"grep -c '{what}' {working_folder(store) / 'tiny' / 'journal.jsonl'}"
-
-    def until(cache: str, count: int) -> str:
-        found = records(cache, '"result"')
-        return f"until [ $({found}) -ge {count} ] 2>/dev/null; do sleep 0.05; done"
-
+    """A worker dies, then the driver; the next one has an empty cache, as on another machine."""
+    place = f"storage: {store}\ntracking: {{uri: 'sqlite:///{tmp_path}/mlflow.db'}}\n"
+    (tmp_path / "tiny.yaml").write_text(SPEC + place)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    found = f"grep -c result {working_folder(store) / 'tiny' / 'journal.jsonl'}"
+    until = f"until [ $({found}) -ge {{}} ]; do sleep 0.05; done 2>/dev/null"
     process = namespaced(f"""
-        export XDG_CACHE_HOME=$PWD/one
         sweeps run tiny.yaml & driver=$!
-        ( {until("one", 3)} ) 2>/dev/null
+        {until.format(5)}
         kill -9 $(pgrep -f ray::TrialActor | head -1)
-        ( {until("one", 9)} ) 2>/dev/null
+        {until.format(20)}
         kill -9 $driver; wait $driver; echo "killed with $?"
-        rm -rf one; touch killed; until [ -e dead ]; do sleep 0.05; done
-        export XDG_CACHE_HOME=$PWD/two SWEEPS_STORE_PATIENCE=2
-        sweeps resume tiny --storage {store} & driver=$!
-        ( {until("two", 20)} ) 2>/dev/null
-        touch away; wait $driver; echo "cut off with $?"
-        rm -rf two; touch back; until [ -e again ]; do sleep 0.05; done
-        export XDG_CACHE_HOME=$PWD/three SWEEPS_STORE_PATIENCE=60
+        touch killed; until [ -e later ]; do sleep 0.05; done
+        export XDG_CACHE_HOME=$PWD/two
         sweeps status tiny --storage {store}
         sweeps resume tiny --storage {store}; echo "resumed with $?"
     """)
-
-    def wait_for(name: str) -> None:
-        while not (tmp_path / name).exists() and process.poll() is None:
-            time.sleep(0.05)
-
-    wait_for("killed")
-    (sweep / "driver.lease").unlink()  # as if it had run out
-    (tmp_path / "dead").touch()
-    wait_for("away")
-    store_server.stop()
-    wait_for("back")
-    store_server.start()
-    (sweep / "driver.lease").unlink()
-    (tmp_path / "again").touch()
+    while not (tmp_path / "killed").exists() and process.poll() is None:
+        time.sleep(0.05)
+    (at(store) / "tiny" / "driver.lease").unlink()  # as if it had run out
+    (tmp_path / "later").touch()
     out = finish(process)
-    assert "killed with 137" in out and "cut off with 2" in out and "resumed with 0" in out
-    assert "the store does not answer" in out and "Traceback" not in out
-    assert "tiny: interrupted" in out
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "three"))
-    undisturbed = run_through(SPEC, tmp_path_factory)
-    assert streams(working_folder(store) / "tiny") == undisturbed
-    check_mlflow(working_folder(store), trials=4)
+    assert "killed with 137" in out and "resumed with 0" in out
+    assert "tiny: interrupted (its driver died)" in out and "Traceback" not in out
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
+    assert streams(working_folder(store) / "tiny") == run_through(SPEC, tmp_path_factory)
+    check_mlflow(tmp_path, trials=4)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+def test_cut_off_it_ends_with_a_message_and_goes_on_when_the_store_answers(
+    store, store_server, storage, tmp_path, monkeypatch
+) -> None:
+    spec = {
+        **TINY,
+        "name": "cut",
+        "search": {"trials": 2, "sampler": "random"},
+        "stopping": {"name": "none"},
+        "tracking": {"uri": f"sqlite:///{storage}/mlflow.db"},
+    }
+    monkeypatch.setattr("sweeps.storage.client.PATIENCE_S", 0.5)
+
+    def cut_off(record, state) -> None:
+        if state.epochs == 3:
+            store_server.stop()
+
+    try:
+        with pytest.raises(StorageError, match=r"s3://.*: the store does not answer"):
+            sweeps.run(spec, storage=store, observe=cut_off)
+    finally:
+        store_server.start()
+    before = sweeps.load("cut", storage=store).state
+    assert before.epochs == 3 and not before.finished
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    (at(store) / "cut" / "driver.lease").unlink()
+    after = sweeps.resume("cut", storage=store)
+    assert [t.status for t in after.state.trials.values()] == ["finished", "finished"]
+    assert after.state.epochs == 6 and after.best_model()
+    writers = re.findall(r'"writer":"(\w+)"', Segments(at(store) / "cut").read().decode())
+    assert len(set(writers)) == 2
+    assert (at(store) / "cut" / "report" / "summary.txt").exists()
+    assert not sweeps.stop("cut", storage=store)
+    more = sweeps.extend("cut", trials=1, storage=store)
+    assert len(more.state.trials) == 3 and more.state.finished
