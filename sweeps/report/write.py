@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
+from sweeps.errors import JournalError
+from sweeps.report.exports import csv_of
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep
 from sweeps.report.tables import as_text
 
 _FIGURES = ("learning_curves.png", "ghost_map.png", "isolation.png", "weight_distance.png")
 _TABLES = ("configurations.csv", "weight_distance.csv")
+PAGE = "index.html"
 
 
 def write(folder: Path) -> Path:
-    """Write `folder/report/` anew and return it: summary.txt, trials.csv, curves.csv, figures.
+    """Write `folder/report/` anew and return it: index.html, summary.txt, tables and figures.
 
-    With several seeds a configuration also configurations.csv (mean and sd of each); with recorded
-    distances of the weights also weight_distance.csv.
+    index.html needs no other file. Tables are trials.csv and curves.csv; with several seeds a
+    configuration also configurations.csv (mean and sd of each); with recorded distances of the
+    weights also weight_distance.csv.
 
-    Whatever the sweep holds is reported, be it nothing; summary.txt says what is missing.
+    Whatever the sweep holds is reported, be it nothing; page and summary.txt say what is missing.
 
     Raises:
         SweepNotFound: there is no journal in `folder`.
-        JournalError: it is damaged before its last line.
+        JournalError: it is damaged before its last line, or of another version; index.html says
+            which, and shows what can be read all the same.
         OSError: the report cannot be written.
     """
-    sweep = Sweep(folder)
+    try:
+        sweep = Sweep(folder)
+    except JournalError as error:
+        from sweeps.report.page.foreign import write_foreign
+
+        page = write_foreign(folder, error)
+        raise JournalError(f"{error}. What can be read all the same is in {page}") from None
     report = sweep.folder / "report"
     report.mkdir(exist_ok=True)
-    for name in (*_FIGURES, *_TABLES):
+    for name in (*_FIGURES, *_TABLES, PAGE):
         (report / name).unlink(missing_ok=True)
     (report / "summary.txt").write_text(as_text(sweep), encoding="utf-8")
     _write_csv(report / "trials.csv", sweep.rows())
@@ -42,12 +52,12 @@ def write(folder: Path) -> Path:
         from sweeps.report import figures
 
         figures.draw(sweep, report)
+    from sweeps.report.page.build import write_page
+
+    write_page(sweep)
     return report
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+        csv_of(rows, file)
