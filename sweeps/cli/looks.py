@@ -48,12 +48,20 @@ def stop(name: str, storage: str | None) -> None:
 @click.argument("name")
 @options.storage
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--watch", is_flag=True, help="Show its progress until it ends, or Ctrl-C.")
 @options.clear_errors
-def status(name: str, storage: str | None, as_json: bool) -> None:
+def status(name: str, storage: str | None, as_json: bool, watch: bool) -> None:
     """Say where a sweep stands, and what failed where and why."""
     import sweeps
     from sweeps.report.status import status
 
+    if watch and as_json:
+        raise click.UsageError("--watch is for people and --json for programs: use one of them")
+    if watch:
+        from sweeps.driver.folder import folder_of
+        from sweeps.report.watch import watch as follow
+
+        follow(folder_of(name, storage or sweeps.STORAGE))
     click.echo(status(sweeps.load(name, storage=storage or sweeps.STORAGE), as_json), nl=False)
 
 

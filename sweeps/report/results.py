@@ -85,6 +85,10 @@ class Sweep:
         scored.sort(key=lambda s: (s[0].status == "finished", sign * s[1]), reverse=True)
         return [trial for trial, _ in scored]
 
+    def searched(self) -> list[Trial]:
+        """The trials of the search itself."""
+        return list(self.state.trials.values())
+
     def noise(self, trial: Trial) -> NoiseSpec | None:
         """The ghost noise that the trial trained with, from its parameters or the fixed part."""
         try:

@@ -40,7 +40,7 @@ def write_study(sweep: Sweep) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     search = Search(sweep.spec)
-    search.restore(sweep.state.trials)
+    search.restore(dict(enumerate(sweep.searched())))
     study = optuna.create_study(
         study_name=sweep.spec.name,
         storage=JournalStorage(JournalFileBackend(str(path))),
@@ -60,7 +60,7 @@ def comparable(sweep: Sweep, least: int) -> Comparable | None:
     for epoch in [sweep.spec.training.epochs, *reversed(rungs(sweep.spec))]:
         found = [
             (trial, value)
-            for trial in sweep.state.trials.values()
+            for trial in sweep.searched()
             if (value := trial.values(metric).get(epoch)) is not None
         ]
         if len(found) < least:

@@ -21,11 +21,13 @@ from mlflow.entities import Param
 
 from sweeps.state import Record, State, Trial
 from sweeps.track.artifacts import checkpoints, error_summary
-from sweeps.track.rows import STATUS, Progress, result_rows, sweep_tags, trial_tags
+from sweeps.track.rows import STATUS, Progress, progress_tags, result_rows, sweep_tags, trial_tags
 from sweeps.track.runs import Runs
 
 _HANDS = 4
 """Calls in flight to a tracking server."""
+_REFRESH_S = 5.0
+"""From one description of the progress to the next, by the journal's clock."""
 
 
 class Projection:
@@ -41,6 +43,7 @@ class Projection:
         self._ended: deque[Record] = deque()
         self._last_stored = -1
         self._spec_stored = False
+        self._refreshed = 0.0
 
     def apply(self, record: Record) -> None:
         """Take the journal's next record.
@@ -68,7 +71,7 @@ class Projection:
         so a store that takes rows but no files still has every run closed.
         """
         runs = self._runs or self._open(uri)
-        self._deliver_progress(runs)
+        self._deliver_progress(runs, closing)
 
         def deliver(number: int) -> int:
             self._deliver_trial(runs, self.state.trials[number], closing)
@@ -84,14 +87,18 @@ class Projection:
         runs.set_status(runs.parent, self._status(closing), self.state.updated)
         self._deliver_files(runs, closing)
 
-    def _deliver_progress(self, runs: Runs) -> None:
+    def _deliver_progress(self, runs: Runs, closing: bool) -> None:
         """The sweep's tags and own rows; a tag says up to which record its rows have arrived.
 
         Sent again, 60,000 rows of 10,000 trials take minutes.
         """
         rows, stored = list(self._progress.rows), int(runs.parent.tags.get("progress", "-1"))
         new = [row for number, row in rows if number > stored]
-        runs.log(runs.parent, sweep_tags(self.state), new)
+        tags = sweep_tags(self.state)
+        if closing or self.state.updated >= self._refreshed + _REFRESH_S:
+            tags |= progress_tags(self.state)
+            self._refreshed = self.state.updated
+        runs.log(runs.parent, tags, new)
         if new:  # not in the same call, which would store the tag before the last rows
             runs.log(runs.parent, {"progress": str(rows[-1][0])})
         del self._progress.rows[: len(rows)]

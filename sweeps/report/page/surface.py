@@ -66,7 +66,7 @@ def _map(sweep: Sweep) -> go.Figure:
         group = [t for t in ranked if t.status == status]
         if group:
             figure.add_trace(_points(sweep, group, STATUS_WORDS[status], size, scale))
-    lost = [t for t in sweep.state.trials.values() if t.end and sweep.value(t) is None]
+    lost = [t for t in sweep.searched() if t.end and sweep.value(t) is None]
     if lost:
         figure.add_scatter(
             x=_at(lost, SIZE), y=_at(lost, STRENGTH), mode="markers", name="no value",
