@@ -54,7 +54,8 @@ def render(report: Path, title: str, head: list[str], sections: list[Section], f
 
 def _sections(sweep: Sweep) -> Iterator[Section]:
     yield facts.summary(sweep)
-    yield from filter(None, [confirmed(sweep), facts.over_seeds(sweep)])
+    yield from confirmed(sweep)
+    yield from filter(None, [facts.over_seeds(sweep)])
     yield facts.trials(sweep)
     yield curves.learning_curves(sweep)
     yield from filter(None, [surface.ghost_map(sweep), surface.isolation(sweep)])

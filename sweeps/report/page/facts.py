@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from sweeps.report.page.confirmed import verdict
 from sweeps.report.page.layout import (
     STATUS_WORDS,
     Cell,
@@ -33,13 +34,13 @@ _NOISE = "noise s²/N"
 
 def summary(sweep: Sweep) -> Section:
     """The best trial in a sentence, how far to trust it, and what is missing."""
-    text = [_verdict(sweep), *missing(sweep)]
+    text = [*filter(None, [verdict(sweep)]), _best(sweep), *missing(sweep)]
     if sweep.ranked():
         text.append(caution(sweep).partition(" ν = ")[0])
     return Section("summary", "Summary", text)
 
 
-def _verdict(sweep: Sweep) -> str:
+def _best(sweep: Sweep) -> str:
     best, metric = sweep.best, sweep.spec.objective.metric
     if best is None:
         return f"No best {metric} can be named."
