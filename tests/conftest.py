@@ -48,7 +48,7 @@ def browser() -> Iterator[WebDriver]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = str(found[0])
-    for word in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu"):
+    for word in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1300,900"):
         options.add_argument(f"--{word}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(str(found[1])))

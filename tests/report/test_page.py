@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import journals
 import pytest
 
 from sweeps import journal
 from sweeps.errors import JournalError
-from sweeps.report.page.build import write_page
+from sweeps.report.page import confirmed, facts
+from sweeps.report.page.build import render, write_page
 from sweeps.report.results import Sweep
 from sweeps.report.write import write
 
@@ -155,3 +157,33 @@ def test_a_journal_of_another_version_is_shown_as_far_as_it_goes(tmp_path, brows
     assert "written by another version: warp" in text and "torch" in text
     assert len(browser.find_elements("css selector", "#trials tbody tr")) == 3
     assert browser.get_log("browser") == []
+
+
+def test_a_confirmation_is_shown_with_its_arms_and_comparisons(
+    page, monkeypatch, browser, tmp_path
+):
+    def arm(name, mean, baseline):
+        values = {1: mean - 0.01, 2: mean + 0.01}
+        return SimpleNamespace(
+            name=name, label="lr=0.1", baseline=baseline, values=values, mean=mean, sd=0.014,
+            interval=(mean - 0.02, mean + 0.02), interquartile_mean=mean, validation=0.9,
+        )  # fmt: skip
+
+    against = SimpleNamespace(
+        arm="trial 3", baseline="plain", n=2, mean=0.02, interval=(0.01, 0.03), improvement=0.9,
+        adjusted=0.04, finding="better",
+    )  # fmt: skip
+    found = SimpleNamespace(
+        verdict="trial 3 beats plain.", missing=[], metric="test_accuracy", confidence=0.95,
+        seeds=[1, 2], arms=[arm("trial 3", 0.95, False), arm("plain", 0.93, True)],
+        comparisons=[against],
+    )  # fmt: skip
+    monkeypatch.setattr(confirmed, "_found", lambda sweep: found)
+    sweep, _ = page
+    sections = [facts.summary(sweep), *confirmed.confirmed(sweep)]
+    opened(browser, render(tmp_path, "x", [], sections, ""))
+    assert browser.find_element("css selector", "#summary p").text == "trial 3 beats plain."
+    cells = [c.text for c in browser.find_elements("css selector", "#comparisons tbody td")]
+    assert cells == ["trial 3", "plain", "2", "2", "1", "3", "0.9", "0.04", "better"]
+    assert len(browser.find_elements("css selector", "#confirmation tbody tr")) == 2
+    assert all(drawn for _, drawn in browser.execute_script(DRAWN))

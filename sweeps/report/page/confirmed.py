@@ -28,7 +28,8 @@ def confirmed(sweep: Sweep) -> list[Section]:
     found = _found(sweep)
     if not found:
         return []
-    text = [found.verdict, *found.missing]
+    text = [] if found.arms else [found.verdict]  # else the summary has it
+    text += found.missing
     if found.arms:
         seeds = f"{len(found.seeds)} fresh seeds ({found.seeds[0]} to {found.seeds[-1]})"
         text.append(
@@ -49,13 +50,13 @@ def _found(sweep: Sweep) -> Any:
 
 def _arms(found: Any) -> Table:
     columns = ["configuration", "parameters", "seeds n", f"{found.metric}, mean", "± sd"]
-    columns += ["interval from", "to", "interquartile mean", "on validation"]
+    columns += ["from", "to", "interquartile mean", "on validation"]
     rows = []
     for arm in found.arms:
         low, high = arm.interval or (None, None)
-        values = [arm.mean, arm.sd, low, high, arm.interquartile_mean, arm.validation]
+        values = [low, high, arm.interquartile_mean, arm.validation]
         lead = [cell(arm.name), cell(arm.label), cell(len(arm.values))]
-        rows.append([*lead, *map(cell, values)])
+        rows.append([*lead, cell(arm.mean), cell(arm.sd, 2), *map(cell, values)])
     return Table(columns, rows)
 
 

@@ -44,28 +44,30 @@ def _best(sweep: Sweep) -> str:
     best, metric = sweep.best, sweep.spec.objective.metric
     if best is None:
         return f"No best {metric} can be named."
-    full = sum(t.status == "finished" for t in sweep.state.trials.values())
+    full = sum(t.status == "finished" for t in sweep.searched())
     values = ", ".join(f"{sweep.labels.get(p, p)} {_plain(v)}" for p, v in best.params.items())
     of = f"the best of {full} trained in full" if best.complete else "none was trained in full"
     return (
         f"Best {metric}: {number(best.value)} after {best.epochs} epochs, by trial {best.trial} "
-        f"({values or 'the fixed part'}); {of}, of {len(sweep.state.trials)} trials."
+        f"({values or 'the fixed part'}); {of}, of {len(sweep.searched())} trials."
     )
 
 
 def counts(sweep: Sweep) -> str:
     """`32 of 32 trials: 25 stopped early, 7 trained in full`."""
-    found = Counter(t.status for t in sweep.state.trials.values())
+    trials = sweep.searched()
+    found = Counter(t.status for t in trials)
     said = ", ".join(f"{found[s]} {word}" for s, word in STATUS_WORDS.items() if found[s])
-    total = f"{len(sweep.state.trials)} of {trial_count(sweep.spec)} trials"
-    return f"{total}: {said}" if said else total
+    total = f"{len(trials)} of {trial_count(sweep.spec)} trials" + (f": {said}" if said else "")
+    others = len(sweep.state.trials) - len(trials)
+    return f"{total}; {others} more for the confirmation" if others else total
 
 
 def trials(sweep: Sweep) -> Section:
     """The table of trials, best first, then those without a value."""
     ranked = sweep.ranked()
     known = {t.number for t in ranked}
-    ordered = ranked + [t for t in sweep.state.trials.values() if t.number not in known]
+    ordered = ranked + [t for t in sweep.searched() if t.number not in known]
     if not ordered:
         return Section("trials", "Trials", ["No trial was started."])
     shown = ordered[:_MOST_ROWS]

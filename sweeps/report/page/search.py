@@ -159,7 +159,7 @@ def _with_ticks(figure: go.Figure, sweep: Sweep) -> go.Figure:
 def _basis(sweep: Sweep, found: Comparable) -> str:
     last = " (the last)" if found.epoch == sweep.spec.training.epochs else ""
     return (
-        f"From the {found.trials} of {len(sweep.state.trials)} trials that have a value at epoch "
+        f"From the {found.trials} of {len(sweep.searched())} trials that have a value at epoch "
         f"{found.epoch}{last}, each by its {sweep.spec.objective.metric} there."
     )
 
