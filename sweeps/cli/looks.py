@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sweeps.cli import options
+from sweeps.report.exports import FORMATS
+
+if TYPE_CHECKING:
+    from sweeps.report.results import Sweep
 
 
 @click.command()
@@ -42,28 +48,62 @@ def stop(name: str, storage: str | None) -> None:
 @click.argument("name")
 @options.storage
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--watch", is_flag=True, help="Show its progress until it ends, or Ctrl-C.")
 @options.clear_errors
-def status(name: str, storage: str | None, as_json: bool) -> None:
+def status(name: str, storage: str | None, as_json: bool, watch: bool) -> None:
     """Say where a sweep stands, and what failed where and why."""
     import sweeps
     from sweeps.report.status import status
 
+    if watch and as_json:
+        raise click.UsageError("--watch is for people and --json for programs: use one of them")
+    if watch:
+        from sweeps.driver.folder import folder_of
+        from sweeps.report.watch import watch as follow
+
+        follow(folder_of(name, storage or sweeps.STORAGE))
     click.echo(status(sweeps.load(name, storage=storage or sweeps.STORAGE), as_json), nl=False)
 
 
 @click.command()
 @click.argument("name")
 @options.storage
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Export instead of a report.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The export's file.")
 @options.clear_errors
-def report(name: str, storage: str | None) -> None:
-    """Write and print a sweep's table and figures, finished or not."""
+def report(name: str, storage: str | None, form: str | None, output: Path | None) -> None:
+    """Write a sweep's page, tables and figures, and print its summary, finished or not.
+
+    With --format, print the results (or write them to --output) for another program instead.
+    """
     import sweeps
+    from sweeps.driver.folder import folder_of
     from sweeps.report.tables import show
     from sweeps.report.write import write
 
-    sweep = sweeps.load(name, storage=storage or sweeps.STORAGE)
-    write(sweep.folder)
-    show(sweep)
+    place = storage or sweeps.STORAGE
+    if form:
+        _export(sweeps.load(name, storage=place), form, output)
+        return
+    if output:
+        raise click.UsageError("--output goes with --format")
+    begun = time.monotonic()
+    write(folder_of(name, place))
+    took = time.monotonic() - begun
+    show(sweeps.load(name, storage=place))
+    click.echo(f"written in {took:.1f} s")
+
+
+def _export(sweep: Sweep, form: str, output: Path | None) -> None:
+    from sweeps.report.exports import exported
+
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise click.UsageError("parquet is not for a terminal; say where with --output FILE")
+    content = exported(sweep, form)
+    if output:
+        output.write_bytes(content)
+    else:
+        sys.stdout.buffer.write(content)
 
 
 @click.command()
@@ -86,10 +126,18 @@ def sync(name: str, storage: str | None) -> None:
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Port on loopback [default: 5000, or a free one]."
 )
+@click.option("--optuna", is_flag=True, help="Optuna's dashboard over the study instead.")
 @options.clear_errors
-def ui(name: str, storage: str | None, port: int | None) -> None:
+def ui(name: str, storage: str | None, port: int | None, optuna: bool) -> None:
     """Serve the MLflow UI over a sweep's store, on loopback."""
     import sweeps
+
+    sweep = sweeps.load(name, storage=storage or sweeps.STORAGE)
+    if optuna:
+        from sweeps.report import dashboard
+
+        dashboard.serve(sweep, port)
+        return
     from sweeps.track.ui import serve
 
-    serve(sweeps.load(name, storage=storage or sweeps.STORAGE).folder, port)
+    serve(sweep.folder, port)

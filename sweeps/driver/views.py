@@ -11,10 +11,9 @@ import time
 from types import TracebackType
 from typing import Any, TextIO
 
-from sweeps.selection import due, expected
-from sweeps.spec import rungs
+from sweeps.progress import first_line, point, seconds_left, summary_lines
+from sweeps.selection import expected
 from sweeps.state import Record, State, Trial
-from sweeps.text import short_names
 
 _PLANNED = 10
 
@@ -64,7 +63,6 @@ class LiveView(PlainView):
 
         self._state: State | None = None
         self._begun = time.time()
-        self._ended_before = 0
         console = Console(file=self.out)
         self._live = Live(
             console=console,
@@ -81,8 +79,6 @@ class LiveView(PlainView):
 
     def __call__(self, record: Record, state: State) -> None:
         """Take in the state; the view redraws itself."""
-        if self._state is None:
-            self._ended_before = _ended(state)
         self._state = state
         if goes_on(record, state):
             self._live.console.print(plan(state), highlight=False)
@@ -93,17 +89,8 @@ class LiveView(PlainView):
 
         if self._state is None or self._state.spec is None:
             return Text(f"starting Ray … {time.time() - self._begun:.0f} s")
-        lines = summary_lines(self._state, self._seconds_left())
+        lines = summary_lines(self._state, seconds_left(self._state, time.time()))
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
-
-    def _seconds_left(self) -> float | None:
-        """From the pace of the trials that ended under this driver; None before the first."""
-        assert self._state is not None and self._state.spec is not None
-        ended = _ended(self._state)
-        here = ended - self._ended_before
-        if not here:
-            return None
-        return (time.time() - self._begun) / here * (expected(self._state) - ended)
 
 
 def view(as_json: bool = False, out: TextIO | None = None) -> PlainView:
@@ -125,7 +112,7 @@ def plan(state: State) -> str:
     assert state.spec is not None
     total = expected(state)
     left = [t for t in state.trials.values() if not t.end]
-    lines = [f"{state.spec.name}: {_ended(state)} of {total} trials have ended"]
+    lines = [f"{state.spec.name}: {state.ended} of {total} trials have ended"]
     for trial in left[:_PLANNED]:
         seen = f"after epoch {trial.epoch}" if trial.epoch else "from its start"
         lines.append(f"  trial {trial.number} goes on {seen}, attempt {len(trial.attempts) + 1}")
@@ -145,84 +132,13 @@ def trial_line(trial: Trial, state: State) -> str:
     total = expected(state)
     return (
         f"trial {trial.number:>3}  {trial.status:<8}  epoch {trial.epoch:>3}  {shown}  "
-        f"{point(trial, state)}  ({_ended(state)} of {total}{_best(state)})"
+        f"{point(trial, state)}  ({state.ended} of {total}{_best(state)})"
     )
-
-
-def summary_lines(state: State, seconds_left: float | None) -> list[str]:
-    """The live view's lines."""
-    assert state.spec is not None
-    total, ended = expected(state), _ended(state)
-    running = [t for t in state.trials.values() if not t.end]
-    width = 30
-    bar = "█" * (width * ended // total)
-    left = "starting" if seconds_left is None else f"about {duration(seconds_left)} left"
-    if ended == total:
-        left = "writing the report"
-    counts = f"{ended} of {total} trials, {len(running)} running"
-    lines = [f"{state.spec.name}  {bar:░<{width}}  {counts}, {left}"]
-    past = [f"{epoch}: {_reached(state, epoch)}" for epoch in rungs(state.spec)]
-    if past:
-        full = sum(t.status == "finished" and t.of is None for t in state.trials.values())
-        lines.append(f"trials past rung (epoch)  {'  '.join(past)}  in full: {full}")
-    if best := state.best():
-        lines.append(f"{_best(state).removeprefix(', ')} so far  {point(best, state)}")
-    if tested := [t for t in state.trials.values() if t.of is not None]:
-        done, every = sum(t.end is not None for t in tested), len(tested) + len(due(state))
-        lines.append(f"confirming on fresh seeds: {done} of {every} trainings")
-    for trial in running:
-        lines.append(f"trial {trial.number:>3}  epoch {trial.epoch:>3}  {point(trial, state)}")
-    failures = [t for t in state.trials.values() if t.status in ("failed", "diverged")]
-    if failures:
-        last = max(failures, key=lambda t: t.end["n"] if t.end else 0)
-        assert last.end is not None
-        reason = first_line(last.end["reason"])
-        lines.append(f"{len(failures)} failed; last: trial {last.number}: {reason}")
-    return lines
-
-
-def point(trial: Trial, state: State) -> str:
-    """The trial's parameters under short names, its seed where it is a repeat; what it is for."""
-    assert state.spec is not None
-    names = short_names(list(trial.params))
-    shown = [f"{trial.baseline}:"] if trial.baseline else []
-    shown += [f"{names[path]}={_number(value)}" for path, value in trial.params.items()]
-    if trial.seed != state.spec.training.seed:
-        shown.append(f"seed={trial.seed}")
-    if trial.of is not None:
-        shown.append(f"confirms {trial.of}")
-    return " ".join(shown)
-
-
-def first_line(text: str) -> str:
-    """The first line of a message that may have none."""
-    return text.strip().partition("\n")[0]
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _ended(state: State) -> int:
-    return state.ended
-
-
-def _reached(state: State, epoch: int) -> int:
-    return sum(trial.epoch > epoch and trial.of is None for trial in state.trials.values())
 
 
 def _best(state: State) -> str:
     best = state.best()
     if best is None or state.spec is None:
         return ""
-    values = best.values(state.spec.objective.metric)
-    return f", best {list(values.values())[-1]:.4f} (trial {best.number})" if values else ""
+    value = best.last(state.spec.objective.metric)
+    return "" if value is None else f", best {value:.4f} (trial {best.number})"

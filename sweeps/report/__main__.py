@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from sweeps.report.write import write
 
-write(Path(sys.argv[1]))
+begun = time.monotonic()
+place = write(Path(sys.argv[1]))
+print(f"{place} written in {time.monotonic() - begun:.1f} s")

@@ -24,7 +24,8 @@ BLUE, ORANGE, GREY, BLACK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"
 COLOURS = "cividis"
 LIKELY = 0.15
 """Share of the worst values that a scale may leave outside, so that the best can be told apart."""
-_ACCURACIES = [round(1 - d / 10**k, 6) for k in range(1, 6) for d in (10, 7, 5, 4, 3, 2, 1.5)]
+ACCURACIES = [round(1 - d / 10**k, 6) for k in range(1, 6) for d in (10, 7, 5, 4, 3, 2, 1.5)]
+"""Round accuracies, for ticks."""
 
 
 def blank(
@@ -114,7 +115,7 @@ def objective_axis(axes: Axes, sweep: Sweep, values: Sequence[float]) -> None:
         axes.set_ylabel(metric)
         return
     errors = [1 - v for v in values]
-    low, high = 1 - min(1, 1.15 * max(errors)), 1 - 0.85 * max(min(errors), _smallest(errors))
+    low, high = 1 - min(1, 1.15 * max(errors)), 1 - 0.85 * max(min(errors), smallest_error(errors))
     axes.set_yscale("function", functions=functions)
     axes.set_ylim(low, high)
     accuracy_ticks(axes.yaxis, low, high)
@@ -127,7 +128,7 @@ def objective_colours(sweep: Sweep, values: Sequence[float]) -> Normalize:
     functions = error_scale(sweep, values)
     if functions is None:
         return Normalize(low, high, clip=True)
-    best = 1 - _smallest([1 - v for v in values])
+    best = 1 - smallest_error([1 - v for v in values])
     return FuncNorm(functions, max(low, 0.0), min(high, best), clip=True)
 
 
@@ -140,7 +141,7 @@ def error_scale(sweep: Sweep, values: Sequence[float]) -> tuple[Any, Any] | None
     accuracy = "accuracy" in sweep.spec.objective.metric
     if not accuracy or min(errors) < 0 or max(errors) > 1 or not max(errors):
         return None
-    least = _smallest(errors)
+    least = smallest_error(errors)
     return (
         lambda v: -numpy.log10(numpy.maximum(1 - numpy.asarray(v), least)),
         lambda u: 1 - 10 ** -numpy.asarray(u),
@@ -149,11 +150,11 @@ def error_scale(sweep: Sweep, values: Sequence[float]) -> tuple[Any, Any] | None
 
 def accuracy_ticks(axis: Axis, low: float, high: float) -> None:
     """Round accuracies between the two as ticks, written plainly."""
-    axis.set_major_locator(FixedLocator([t for t in _ACCURACIES if low <= t <= high]))
+    axis.set_major_locator(FixedLocator([t for t in ACCURACIES if low <= t <= high]))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _smallest(errors: Sequence[float]) -> float:
+def smallest_error(errors: Sequence[float]) -> float:
     """What stands for an error of 0 on a logarithmic scale: half of the least other one."""
     return min(e for e in errors if e > 0) / 2
 

@@ -33,8 +33,9 @@ from sweeps.spec import NU, STRENGTH, Dimension
 from sweeps.state import Trial
 
 SIZE = "model.noise.ghost_size"
-_RIDGES = (1, 4, 16, 64, 256, 1024)
-_MOST_PANELS = 9
+RIDGES = (1, 4, 16, 64, 256, 1024)
+"""Values of N/s² whose lines are drawn."""
+MOST_PANELS = 9
 _BINS = 8
 
 
@@ -90,7 +91,7 @@ def amount(sweep: Sweep) -> str:
 
 def isolation(sweep: Sweep) -> Figure:
     """For each dimension, the objective of every trial, and the best over all other dimensions."""
-    dimensions = list(varied(sweep).items())[:_MOST_PANELS]
+    dimensions = list(varied(sweep).items())[:MOST_PANELS]
     columns = 2 if len(dimensions) == 4 else min(3, len(dimensions))
     rows = math.ceil(len(dimensions) / columns)
     figure, panels = blank(max(7.2, 3.8 * columns), 1.1 + 2.9 * rows, (rows, columns))
@@ -117,7 +118,7 @@ def _draw_colours(figure: Figure, axes: Axes, shades: ScalarMappable, sweep: Swe
 def _draw_ridges(axes: Axes) -> None:
     """Lines along which N/s² is constant, each labelled near where it leaves the picture."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    for nu in _RIDGES:
+    for nu in RIDGES:
         xs = [left * (right / left) ** (k / 60) for k in range(61)]
         line = [(x, math.sqrt(x / nu)) for x in xs if bottom < math.sqrt(x / nu) < top]
         if len(line) < 2:
@@ -148,14 +149,14 @@ def _isolate(axes: Axes, sweep: Sweep, path: str, dimension: Dimension) -> None:
         [place(ranked[0])], _values(sweep, ranked[:1]), s=130, facecolor="none", edgecolor=ORANGE,
         linewidth=2,
     )  # fmt: skip
-    best = _best_along(sweep, full or ranked, place, dimension, scale)
+    best = best_along(sweep, full or ranked, place, dimension, scale)
     axes.plot(*zip(*best, strict=True), color=BLUE, marker="_", markersize=9, zorder=3)
     objective_axis(axes, sweep, _values(sweep, ranked))
     dimension_axis(axes, "x", dimension)
     axes.set_xlabel(sweep.labels[path] + (" (log scale)" if scale == "log" else ""))
 
 
-def _best_along(
+def best_along(
     sweep: Sweep,
     trials: list[Trial],
     place: Callable[[Trial], float],

@@ -49,10 +49,14 @@ def gathered(sweep: Sweep) -> dict[str, Any]:
         "trial_hours": state.trial_seconds / 3600,
         "best": best and {"trial": best.trial, "value": best.value, "params": best.params},
         **({"confirmation": found.as_dict()} if found else {}),
-        "failures": [
-            _failure(t) for t in state.trials.values() if t.status in ("failed", "diverged")
-        ],
+        "failures": failures(sweep),
     }
+
+
+def failures(sweep: Sweep) -> list[dict[str, Any]]:
+    """Every failed or diverged trial: where, in which epoch and why; plain values alone."""
+    bad = ("failed", "diverged")
+    return [_failure(t) for t in sweep.state.trials.values() if t.status in bad]
 
 
 def _failure(trial: Trial) -> dict[str, Any]:
@@ -62,6 +66,7 @@ def _failure(trial: Trial) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "status": trial.status,
+        "error": error.get("type", ""),
         "reason": trial.end["reason"],
         "epoch": trial.epoch,
         "attempts": len(trial.attempts),

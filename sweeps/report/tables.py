@@ -37,8 +37,9 @@ def show(sweep: Sweep, console: Console | None = None) -> None:
         console.print(summary(sweep))
     else:
         console.print(Text(as_text(sweep)), soft_wrap=True)  # a pipe has no width to fold at
-    if (sweep.folder / "report").is_dir():
-        console.print(Text(f"Report: {truth(sweep.folder) / 'report'}"), soft_wrap=True)
+    if (sweep.folder / "report" / "index.html").exists():
+        page = truth(sweep.folder) / "report" / "index.html"
+        console.print(Text(f"Report: {page}"), soft_wrap=True)
 
 
 def as_text(sweep: Sweep) -> str:
@@ -60,7 +61,7 @@ def summary(sweep: Sweep) -> RenderableType:
     parts += [Text(f"• {line}") for line in missing(sweep)]
     parts += [Text(f"✗ {line}") for line in _failures(sweep)]
     if sweep.ranked():
-        parts.append(Padding(Text(_caution(sweep), style="dim"), (1, 0, 0, 0)))
+        parts.append(Padding(Text(caution(sweep), style="dim"), (1, 0, 0, 0)))
     return Group(*parts)
 
 
@@ -72,6 +73,8 @@ def missing(sweep: Sweep) -> list[str]:
     out = []
     if not any(sweep.value(t) is not None for t in trials):
         out.append(f"No trial reported {sweep.spec.objective.metric}.")
+    elif sweep.best is None:
+        out.append("No trial was trained in full, and those with a value failed: there is no best.")
     elif not any(t.status == "finished" for t in sweep.searched()):
         out.append("No trial was trained in full: the best is one that was cut short.")
     unended = sum(t.end is None for t in trials)
@@ -89,7 +92,7 @@ def _head(sweep: Sweep) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row(spec.name, _session(sweep))
+    grid.add_row(spec.name, standing(sweep))
     grid.add_row("search", f"{spec.search.sampler} for {spec.objective.mode} {_objective(sweep)}")
     grid.add_row("trials", f"{len(trials)} of {total}: {by_status or 'none started'}")
     grid.add_row("epochs", f"{epochs} trained; {most} without early stopping")
@@ -106,7 +109,8 @@ def _head(sweep: Sweep) -> RenderableType:
     return grid
 
 
-def _session(sweep: Sweep) -> str:
+def standing(sweep: Sweep) -> str:
+    """How the sweep ended, in a word or a short reason."""
     if sweep.state.finished:
         return "finished"
     last = sweep.state.sessions[-1] if sweep.state.sessions else {}
@@ -185,7 +189,8 @@ def _reason(trial: Trial) -> str:
     return lines[-1] if lines else "no reason given"
 
 
-def _caution(sweep: Sweep) -> str:
+def caution(sweep: Sweep) -> str:
+    """How far the figures of this sweep can be trusted."""
     seeds: dict[str, set[int]] = {}
     for trial in sweep.searched():
         seeds.setdefault(repr(sorted(trial.params.items())), set()).add(trial.seed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
+from sweeps.errors import JournalError
 from sweeps.report.confirmation import confirmation
+from sweeps.report.exports import csv_of
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep
 from sweeps.report.tables import as_text
@@ -16,27 +17,36 @@ from sweeps.storage import ObjectPath, origin
 _FIGURES = ("learning_curves.png", "ghost_map.png", "isolation.png", "weight_distance.png")
 _TABLES = ("configurations.csv", "weight_distance.csv")
 _CONFIRMATION = "confirmation.json"
+PAGE = "index.html"
 
 
 def write(folder: Path) -> Path:
-    """Write `folder/report/` anew and return it: summary.txt, trials.csv, curves.csv, figures.
+    """Write `folder/report/` anew and return it: index.html, summary.txt, tables and figures.
 
-    With several seeds a configuration also configurations.csv (mean and sd of each); with recorded
-    distances of the weights also weight_distance.csv; with a confirmation its figures and verdict
-    as confirmation.json.
+    index.html needs no other file. Tables are trials.csv and curves.csv; with several seeds a
+    configuration also configurations.csv (mean and sd of each); with recorded distances of the
+    weights also weight_distance.csv; with a confirmation its figures and verdict as
+    confirmation.json.
 
-    Whatever the sweep holds is reported, be it nothing; summary.txt says what is missing.
+    Whatever the sweep holds is reported, be it nothing; page and summary.txt say what is missing.
 
     Raises:
         SweepNotFound: there is no journal in `folder`.
-        JournalError: it is damaged before its last line.
+        JournalError: it is damaged before its last line, or of another version; index.html says
+            which, and shows what can be read all the same.
         OSError: the report cannot be written.
         StorageError: the store of the sweep does not take it.
     """
-    sweep = Sweep(folder)
+    try:
+        sweep = Sweep(folder)
+    except JournalError as error:
+        from sweeps.report.page.foreign import write_foreign
+
+        page = write_foreign(folder, error)
+        raise JournalError(f"{error}. What can be read all the same is in {page}") from None
     report = sweep.folder / "report"
     report.mkdir(parents=True, exist_ok=True)
-    for name in (*_FIGURES, *_TABLES, _CONFIRMATION):
+    for name in (*_FIGURES, *_TABLES, _CONFIRMATION, PAGE):
         (report / name).unlink(missing_ok=True)
     (report / "summary.txt").write_text(as_text(sweep), encoding="utf-8")
     _write_csv(report / "trials.csv", sweep.rows())
@@ -51,6 +61,9 @@ def write(folder: Path) -> Path:
         from sweeps.report import figures
 
         figures.draw(sweep, report)
+    from sweeps.report.page.build import write_page
+
+    write_page(sweep)
     if place := origin(folder):
         _publish(report, place / "report")
     return report
@@ -64,8 +77,5 @@ def _publish(report: Path, place: ObjectPath) -> None:
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+        csv_of(rows, file)

@@ -26,6 +26,7 @@ from sweeps.track.rows import (
     STATUS,
     Progress,
     configuration_rows,
+    progress_tags,
     result_rows,
     sweep_tags,
     trial_tags,
@@ -34,6 +35,8 @@ from sweeps.track.runs import Runs
 
 _HANDS = 4
 """Calls in flight to a tracking server."""
+_REFRESH_S = 5.0
+"""From one description of the progress to the next, by the journal's clock."""
 
 
 class Projection:
@@ -49,6 +52,7 @@ class Projection:
         self._ended: deque[Record] = deque()
         self._last_stored = -1
         self._spec_stored = False
+        self._refreshed = 0.0
 
     def apply(self, record: Record) -> None:
         """Take the journal's next record.
@@ -76,7 +80,7 @@ class Projection:
         so a store that takes rows but no files still has every run closed.
         """
         runs = self._runs or self._open(uri)
-        self._deliver_progress(runs)
+        self._deliver_progress(runs, closing)
 
         def deliver(number: int) -> int:
             self._deliver_trial(runs, self.state.trials[number], closing)
@@ -95,14 +99,18 @@ class Projection:
         runs.set_status(runs.parent, self._status(closing), self.state.updated)
         self._deliver_files(runs, closing)
 
-    def _deliver_progress(self, runs: Runs) -> None:
+    def _deliver_progress(self, runs: Runs, closing: bool) -> None:
         """The sweep's tags and own rows; a tag says up to which record its rows have arrived.
 
         Sent again, 60,000 rows of 10,000 trials take minutes.
         """
         rows, stored = list(self._progress.rows), int(runs.parent.tags.get("progress", "-1"))
         new = [row for number, row in rows if number > stored]
-        runs.log(runs.parent, sweep_tags(self.state), new)
+        tags = sweep_tags(self.state)
+        if closing or self.state.updated >= self._refreshed + _REFRESH_S:
+            tags |= progress_tags(self.state)
+            self._refreshed = self.state.updated
+        runs.log(runs.parent, tags, new)
         if new:  # not in the same call, which would store the tag before the last rows
             runs.log(runs.parent, {"progress": str(rows[-1][0])})
         del self._progress.rows[: len(rows)]

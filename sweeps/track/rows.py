@@ -13,6 +13,14 @@ from mlflow.entities import Metric
 
 from sweeps import statistics
 from sweeps.confirmed.found import confirmation_of
+from sweeps.progress import (
+    best_so_far,
+    last_failure,
+    past_rungs,
+    seconds_left,
+    summary_lines,
+    time_left,
+)
 from sweeps.spec import SweepSpec
 from sweeps.state import Record, State, Trial
 from sweeps.text import split_update
@@ -61,17 +69,33 @@ def trial_tags(trial: Trial, versions: dict[str, str], closing: bool) -> dict[st
 
 
 def sweep_tags(state: State) -> dict[str, str]:
-    """What is said of the sweep beside its numbers."""
+    """What is said of the sweep beside its numbers, but for what `progress_tags` says."""
     assert state.spec is not None
     tags = {f"version.{name}": str(value) for name, value in state.versions.items()}
     tags["objective"] = f"{state.spec.objective.mode} {state.spec.objective.metric}"
-    if state.spec.description:
-        tags["mlflow.note.content"] = state.spec.description
     if best := state.best():
         tags["best"] = run_name(best.number)
     if found := confirmation_of(state) if state.finished else None:
         tags["verdict"] = found.verdict
     return tags
+
+
+def progress_tags(state: State) -> dict[str, str]:
+    """How far the sweep is as of its last record: what the live view shows, and as description.
+
+    Every tag is there from the first time on, so none is left of an earlier state.
+    """
+    assert state.spec is not None
+    left = seconds_left(state, state.updated)
+    lines = summary_lines(state, left, with_running=False)
+    note = [state.spec.description, "```", *lines, "```"]
+    return {
+        "progress.best": best_so_far(state),
+        "progress.rungs": past_rungs(state) or "none",
+        "progress.left": time_left(state, left),
+        "progress.failures": last_failure(state) or "none",
+        "mlflow.note.content": "\n".join(filter(None, note)),
+    }
 
 
 def run_name(number: int) -> str:

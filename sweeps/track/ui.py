@@ -21,7 +21,7 @@ from sweeps.errors import PreflightError
 from sweeps.spec import SweepSpec
 from sweeps.track.store import QUIET, artifact_location, prepare, store_uri
 
-_HOST = "127.0.0.1"
+HOST = "127.0.0.1"
 _USUAL_PORT = 5000
 
 
@@ -82,13 +82,13 @@ def start(folder: Path, port: int | None = None, timeout: float = 90.0) -> Serve
     spec = _spec(folder)
     uri = store_uri(spec, folder)
     prepare(uri)
-    port = _choose_port(port)
+    port = choose_port(port)
     log = folder / "logs" / "ui.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     options = {
         "--backend-store-uri": uri,
         "--default-artifact-root": artifact_location(spec, folder) or "",
-        "--host": _HOST,
+        "--host": HOST,
         "--port": str(port),
         "--workers": "1",
     }
@@ -102,7 +102,7 @@ def start(folder: Path, port: int | None = None, timeout: float = 90.0) -> Serve
             env={**os.environ, **QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             start_new_session=True,
         )
-    server = Server(process, f"http://{_HOST}:{port}")
+    server = Server(process, f"http://{HOST}:{port}")
     try:
         _wait_until_it_answers(server, timeout, log)
         server.page = _experiment_page(server.address, spec.name)
@@ -130,14 +130,19 @@ def _experiment_page(address: str, name: str) -> str:
     return f"{address}/#/experiments/{number}/runs?workflowType=machine_learning"
 
 
-def _choose_port(port: int | None) -> int:
+def choose_port(port: int | None) -> int:
+    """The port asked for, else the usual one, else any that is free.
+
+    Raises:
+        PreflightError: the port asked for is taken.
+    """
     if port is not None and not _is_free(port):
         raise PreflightError(f"port {port} is taken. Choose another, or none for any free one")
     if port is None and _is_free(_USUAL_PORT):
         return _USUAL_PORT
     if port is None:
         with socket.socket() as any_free:
-            any_free.bind((_HOST, 0))
+            any_free.bind((HOST, 0))
             return any_free.getsockname()[1]
     return port
 
@@ -146,7 +151,7 @@ def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_HOST, port))
+            probe.bind((HOST, port))
         except OSError:
             return False
     return True

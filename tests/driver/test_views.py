@@ -7,7 +7,8 @@ import json
 
 from sweeps.driver.conductor import Conductor
 from sweeps.driver.folder import opened
-from sweeps.driver.views import JsonView, LiveView, PlainView, duration, summary_lines, view
+from sweeps.driver.views import JsonView, LiveView, PlainView, view
+from sweeps.progress import duration, summary_lines
 from sweeps.spec import SweepSpec
 
 SPEC = {

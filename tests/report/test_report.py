@@ -27,11 +27,12 @@ def written(tmp_path_factory):
     return Sweep(folder), write(folder)
 
 
-def test_the_report_is_a_summary_two_tables_and_two_figures(written):
+def test_the_report_is_a_page_a_summary_two_tables_and_two_figures(written):
     sweep, report = written
     assert report == sweep.folder / "report"
     figures = {"learning_curves.png", "ghost_map.png"}
     assert {p.name for p in report.iterdir()} == {
+        "index.html",
         "summary.txt",
         "trials.csv",
         "curves.csv",
@@ -95,7 +96,7 @@ def test_show_prints_the_same_on_a_pipe_and_names_the_report(written):
     out = io.StringIO()
     show(sweep, Console(file=out, width=200))
     assert out.getvalue().startswith((report / "summary.txt").read_text())
-    assert f"Report: {report}" in out.getvalue().splitlines()
+    assert f"Report: {report / 'index.html'}" in out.getvalue().splitlines()
 
 
 @pytest.mark.parametrize(

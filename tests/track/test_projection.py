@@ -102,6 +102,32 @@ def test_the_parent_counts_ends_and_follows_the_best(delivered):
     assert latest["best_val_accuracy"] == best.end["value"]
 
 
+def test_the_parent_says_what_the_live_view_shows_refreshed_at_intervals(storage):
+    folder = storage / "digits"
+    spec = journals.made_up_spec(description="Why?", search={"trials": 4})
+    journals.write_sweep(folder, spec, trials=4, fails=(2,))
+    records, _ = journal.tail(folder / journal.FILE)
+    uri, projection, notes = f"sqlite:///{storage / 'mlflow.db'}", Projection(folder), []
+    for record in records:
+        projection.apply(record)
+        if record["n"] % 8 == 0:
+            projection.deliver(uri, closing=False)
+            tags = store_reader.everything(storage / "mlflow.db")["tags"]
+            notes.append(next(v for n, k, v in tags if (n, k) == ("digits", "mlflow.note.content")))
+    assert 1 < len(set(notes)) <= 2 + (records[-1]["time"] - records[0]["time"]) / 5
+    projection.deliver(uri, closing=True)
+    tags = {k: v for n, k, v in store_reader.everything(storage / "mlflow.db")["tags"]
+            if n == "digits"}  # fmt: skip
+    note = tags["mlflow.note.content"].splitlines()
+    assert (note[0], note[1], note[-1]) == ("Why?", "```", "```")
+    assert note[2].endswith("4 of 4 trials, finished")
+    best = projection.state.best()
+    assert tags["progress.best"] == f"{best.end['value']:.4f} (trial {best.number})"
+    assert tags["progress.failures"] == "1 failed; last: trial 2: ValueError: boom"
+    full = sum(t.status == "finished" for t in projection.state.trials.values())
+    assert tags["progress.rungs"].endswith(f"in full: {full}")
+
+
 def test_artifacts_are_the_spec_the_report_both_checkpoints_and_the_error(delivered):
     storage, state = delivered
     parent = artifacts(storage, "digits")

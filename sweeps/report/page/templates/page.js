@@ -1,0 +1,36 @@
+"use strict";
+// Tables: a click on a heading sorts by it, numbers by what they are; another click turns it round.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  const key = (row, k) => {
+    const cell = row.cells[k];
+    return "key" in cell.dataset ? pythonNumber(cell.dataset.key) : cell.textContent;
+  };
+  heads.forEach((head, k) => head.addEventListener("click", () => {
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    const rows = [...table.tBodies[0].rows];
+    const compare = (a, b) => typeof a === "number" && typeof b === "number"
+      ? (a < b ? -1 : a > b ? 1 : 0)
+      : String(a).localeCompare(String(b), undefined, { numeric: true });
+    rows.sort((a, b) => compare(key(a, k), key(b, k)) * (up ? 1 : -1));
+    heads.forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    table.tBodies[0].append(...rows);
+  }));
+}
+
+function pythonNumber(text) {
+  return Number(text.replace("inf", "Infinity"));
+}
+
+// Figures follow the width of paper, which no resize event tells of.
+const figures = () => document.querySelectorAll(".js-plotly-plot");
+addEventListener("beforeprint", () => {
+  for (const figure of figures()) {
+    const several = figure.closest(".several");
+    Plotly.relayout(figure, { width: several ? 330 : 680 });
+  }
+});
+addEventListener("afterprint", () => {
+  for (const figure of figures()) Plotly.relayout(figure, { width: null, autosize: true });
+});

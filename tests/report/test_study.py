@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import journals
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from sweeps.report.page.clock import Clock, stretches
+from sweeps.report.results import Sweep
+from sweeps.report.study import comparable, write_study
+from sweeps.state import State
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory) -> Sweep:
+    folder = tmp_path_factory.mktemp("storage") / "digits"
+    journals.write_sweep(folder)
+    return Sweep(folder)
+
+
+def test_the_study_file_holds_what_the_search_was_told(sweep):
+    path = write_study(sweep)
+    write_study(sweep)  # anew, not twice
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    study = optuna.load_study(study_name="digits", storage=storage)
+    assert study.direction.name == "MAXIMIZE"
+    expected = {"finished": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    told = [(t.number, t.state.name, t.params) for t in study.trials]
+    assert told == [(t.number, expected[t.status], t.params) for t in sweep.state.trials.values()]
+    assert study.best_trial.number == sweep.best.trial
+
+
+@pytest.mark.parametrize(("least", "epoch"), [(2, 27), (5, 27), (6, 3), (7, 1), (12, 1)])
+def test_trials_are_compared_at_the_latest_epoch_that_enough_of_them_reached(sweep, least, epoch):
+    at = {
+        e: [v for t in sweep.state.trials.values() if (v := t.values("val_accuracy").get(e))]
+        for e in (1, 3, 9, 27)
+    }
+    assert [len(at[e]) for e in (1, 3, 9, 27)] == [12, 6, 5, 5]
+    found = comparable(sweep, least)
+    assert found is not None and (found.epoch, found.trials) == (epoch, len(at[epoch]))
+    assert [t.value for t in found.study.trials] == at[epoch]
+
+
+def test_too_few_trials_are_not_compared(sweep):
+    assert comparable(sweep, 13) is None
+
+
+def test_the_clock_stands_still_between_two_sessions_and_lanes_do_not_overlap(sweep):
+    spec, state = sweep.spec.model_dump(mode="json"), State()
+    say = [
+        (0, "sweep", {"spec": spec, "identity": "x", "versions": {}}),
+        (10, "session", {"state": "started"}),
+        (10, "trial", {"trial": 0, "params": {}, "seed": 0}),
+        (12, "attempt", {"trial": 0, "attempt": 1, "epoch": 0}),
+        (20, "result", {"trial": 0, "attempt": 1, "epoch": 1, "metrics": {}, "node": "n1",
+                        "decision": "continue", "rung": None}),
+        (1000, "session", {"state": "started"}),
+        (1001, "attempt", {"trial": 0, "attempt": 2, "epoch": 1}),
+        (1005, "end", {"trial": 0, "status": "failed", "epoch": 1, "value": None, "reason": "x",
+                       "error": {"node": "n2"}}),
+        (1006, "session", {"state": "finished"}),
+    ]  # fmt: skip
+    for n, (time, kind, content) in enumerate(say):
+        state.apply({"n": n, "time": float(time), "kind": kind, **content})
+    clock = Clock(state)
+    assert [clock.at(t) for t in (5, 12, 20, 500, 1001, 1006, 2000)] == [0, 2, 10, 10, 11, 16, 16]
+    found = [(s.node, s.attempt, s.start, s.end) for s in stretches(state)]
+    assert found == [("n1", 1, 12, 20), ("n2", 2, 1001, 1005)]
