@@ -86,7 +86,9 @@ def test_a_browser_sees_parent_children_and_artifacts(serving, browser):
     ((parent,),) = store_reader.rows(storage / "mlflow.db", query)
     run = f"{page.partition('/runs?')[0]}/runs/{parent}"
     browser.get(run)
-    text = seen(browser, "2 of 12 trials, finished", "trial-0000", "trial-0001", "best_val_accuracy")
+    text = seen(
+        browser, "2 of 12 trials, finished", "trial-0000", "trial-0001", "best_val_accuracy"
+    )
     assert "1 failed; last: trial 1: ValueError: boom" in text
     browser.get(f"{run}/artifacts/report/index.html")
     seen(browser, "spec.yaml", "report", "index.html")
