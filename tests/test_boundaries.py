@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchvision", "ray", "optuna", "mlflow", "pandas", "matplotlib", "sklearn"}
+HEAVY |= {"plotly", "scipy"}
 README = (ROOT / "README.md").read_text()
 
 

@@ -32,6 +32,8 @@ class Comparable:
     study: Study
     epoch: int
     trials: int
+    step: int = 1
+    """Every so many of those that have a value there."""
 
 
 def write_study(sweep: Sweep) -> Path:

@@ -6,6 +6,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from sweeps.report.page import search
 from sweeps.report.page.clock import Clock, stretches
 from sweeps.report.results import Sweep
 from sweeps.report.study import comparable, write_study
@@ -68,3 +69,13 @@ def test_the_clock_stands_still_between_two_sessions_and_lanes_do_not_overlap(sw
     assert [clock.at(t) for t in (5, 12, 20, 500, 1001, 1006, 2000)] == [0, 2, 10, 10, 11, 16, 16]
     found = [(s.node, s.attempt, s.start, s.end) for s in stretches(state)]
     assert found == [("n1", 1, 12, 20), ("n2", 2, 1001, 1005)]
+
+
+def test_what_is_drawn_of_very_many_trials_is_spread_over_their_order(sweep):
+    found = comparable(sweep, 12)
+    assert found is not None
+    values = [t.value for t in found.study.trials]
+    thinner = search._thinned(found, 5)
+    assert [t.value for t in thinner.study.trials] == values[::3]
+    assert (thinner.trials, thinner.step) == (4, 3)
+    assert search._thinned(found, 12) is found

@@ -6,6 +6,8 @@ All are drawn from trials at one epoch (sweeps/report/study.py), never from a mi
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -24,6 +26,8 @@ LEAST = 16
 """Trials below which importance says nothing; with more than 4 parameters, 4 for each."""
 _MOST_TRIALS = 1000
 """Above this fANOVA takes more than a few seconds."""
+_MOST_DRAWN = 200
+"""A contour holds the square of this many numbers; parallel coordinates are a trace a trial."""
 _MOST_AXES = 9
 _IN_CONTOURS = 3
 _LINES = [[0.0, "#8A8A8A"], [0.5, "#56B4E9"], [1.0, "#D55E00"]]
@@ -43,6 +47,7 @@ def search_sections(sweep: Sweep) -> list[Section]:
         few = "Fewer than two trials have a value at the same epoch, so nothing can be compared."
         return [Section("importance", _TITLE, [few])]
     names, first = _importance(sweep, enough, least)
+    some = _thinned(some, _MOST_DRAWN)
     sections = [first, _parallel(sweep, some, names), _contours(sweep, some, names)]
     return [*filter(None, sections), _slices(sweep, some, names)]
 
@@ -56,8 +61,7 @@ def _importance(sweep: Sweep, found: Comparable | None, least: int) -> tuple[lis
             f"for {len(names)} parameters; this sweep has fewer."
         )
         return names, Section("importance", _TITLE, [few])
-    if found.trials > _MOST_TRIALS:
-        found = Comparable(_first(found.study), found.epoch, _MOST_TRIALS)
+    found = _thinned(found, _MOST_TRIALS)
     values = {trial.value for trial in found.study.trials}
     if len(values) == 1:
         same = [f"All {found.trials} trials have the same value at epoch {found.epoch}."]
@@ -158,8 +162,9 @@ def _with_ticks(figure: go.Figure, sweep: Sweep) -> go.Figure:
 
 def _basis(sweep: Sweep, found: Comparable) -> str:
     last = " (the last)" if found.epoch == sweep.spec.training.epochs else ""
+    which = found.trials if found.step == 1 else f"{found.trials} (1 in {found.step} of all)"
     return (
-        f"From the {found.trials} of {len(sweep.searched())} trials that have a value at epoch "
+        f"From the {which} of {len(sweep.searched())} trials that have a value at epoch "
         f"{found.epoch}{last}, each by its {sweep.spec.objective.metric} there."
     )
 
@@ -168,7 +173,11 @@ def _values(found: Comparable) -> list[float]:
     return [trial.value for trial in found.study.trials if trial.value is not None]
 
 
-def _first(study: optuna.Study) -> optuna.Study:
-    shorter = optuna.create_study(direction=study.direction)
-    shorter.add_trials(study.trials[:_MOST_TRIALS])
-    return shorter
+def _thinned(found: Comparable, most: int) -> Comparable:
+    """The same with at most so many trials, evenly over their order."""
+    step = math.ceil(found.trials / most)
+    if step == 1:
+        return found
+    thinner = optuna.create_study(direction=found.study.direction)
+    thinner.add_trials(found.study.trials[::step])
+    return replace(found, study=thinner, trials=len(thinner.trials), step=step)

@@ -24,19 +24,24 @@ from sweeps.report.results import Sweep
 from sweeps.spec import STRENGTH, Dimension
 from sweeps.state import Trial
 
+_UPRIGHT = {STRENGTH: "noise strength s", "model.noise.nu": "noise ν = s²/N"}
+"""Axes that say how much noise there is beside the ghost size, and their titles."""
+
 
 def ghost_map(sweep: Sweep) -> Section | None:
-    """The map, where the space varies both ghost size and strength."""
-    if not {SIZE, STRENGTH} <= set(varied(sweep)):
+    """The map, where the space varies both the ghost size and how much noise there is."""
+    axes = set(varied(sweep))
+    upright = next((path for path in _UPRIGHT if {SIZE, path} <= axes), None)
+    if not upright:
         return None
     title = "Ghost size and strength"
     if not sweep.ranked():
         return Section("map", title, ["No trial has a value, so there is no map."])
     text = [
-        "Each point is a trial. Along a dashed line the noise s²/N is the same (ghost size N, "
-        "strength s): where those lines follow the colours, only s²/N matters."
+        "Each point is a trial. Along a dashed line the noise ν = s²/N is the same (ghost size N, "
+        "strength s): where those lines follow the colours, only ν matters."
     ]
-    return Section("map", title, text, figures=[_map(sweep)])
+    return Section("map", title, text, figures=[_map(sweep, upright)])
 
 
 def isolation(sweep: Sweep) -> Section | None:
@@ -53,40 +58,42 @@ def isolation(sweep: Sweep) -> Section | None:
     return Section("isolation", "One parameter at a time", text, figures=figures)
 
 
-def _map(sweep: Sweep) -> go.Figure:
+def _map(sweep: Sweep, upright: str) -> go.Figure:
     ranked = sweep.ranked()
     scale, figure = objective(sweep, _values(sweep, ranked)), go.Figure()
     axes = {
         "xaxis": dimension_axis(sweep.spec.space[SIZE], "ghost size N, samples"),
-        "yaxis": dimension_axis(sweep.spec.space[STRENGTH], "noise strength s"),
+        "yaxis": dimension_axis(sweep.spec.space[upright], _UPRIGHT[upright]),
     }
-    _draw_ridges(figure, axes)
+    if upright == STRENGTH:  # over ν they would be level
+        _draw_ridges(figure, axes)
     groups = (("finished", 15), ("pruned", 9), ("running", 9), ("failed", 9), ("diverged", 9))
     for status, size in groups:
         group = [t for t in ranked if t.status == status]
         if group:
-            figure.add_trace(_points(sweep, group, STATUS_WORDS[status], size, scale))
+            figure.add_trace(_points(sweep, group, upright, size, scale))
     lost = [t for t in sweep.searched() if t.end and sweep.value(t) is None]
     if lost:
         figure.add_scatter(
-            x=_at(lost, SIZE), y=_at(lost, STRENGTH), mode="markers", name="no value",
+            x=_at(lost, SIZE), y=_at(lost, upright), mode="markers", name="no value",
             text=[f"trial {t.number}: no value" for t in lost], hoverinfo="text",
             marker={"symbol": "x-thin", "size": 9, "line": {"color": GREY, "width": 2}},
         )  # fmt: skip
     ring = {"symbol": "circle-open", "size": 24, "color": VERMILION, "line": {"width": 3}}
     figure.add_scatter(
-        x=_at(ranked[:1], SIZE), y=_at(ranked[:1], STRENGTH), mode="markers",
+        x=_at(ranked[:1], SIZE), y=_at(ranked[:1], upright), mode="markers",
         name=f"best: trial {ranked[0].number}", marker=ring, hoverinfo="skip",
     )  # fmt: skip
     return dressed(figure, 480, **axes)
 
 
 def _points(
-    sweep: Sweep, trials: list[Trial], name: str, size: int, scale: Objective
+    sweep: Sweep, trials: list[Trial], upright: str, size: int, scale: Objective
 ) -> go.Scatter:
     values = _values(sweep, trials)
     return go.Scatter(
-        x=_at(trials, SIZE), y=_at(trials, STRENGTH), mode="markers", name=name,
+        x=_at(trials, SIZE), y=_at(trials, upright), mode="markers",
+        name=STATUS_WORDS[trials[0].status],
         text=_said(sweep, trials), hoverinfo="text",
         marker={"size": size, "color": scale.shades(values), "colorscale": SCALE, **scale.bar(),
                 "reversescale": sweep.spec.objective.mode == "min",
