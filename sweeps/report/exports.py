@@ -94,7 +94,7 @@ def _markdown(sweep: Sweep) -> str:
         parts.append(_table(configurations, ["configuration", "n", "mean", "sd"]))
     parts += missing(sweep)
     if ranked:
-        parts.append(caution(sweep).partition(" ν = ")[0])
+        parts.append(caution(sweep))
     return "\n\n".join(parts) + "\n"
 
 

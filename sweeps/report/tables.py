@@ -18,7 +18,7 @@ from sweeps.report.confirmed import shown
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
 from sweeps.selection import expected
-from sweeps.spec import NU
+from sweeps.spec import NU, STRENGTH
 from sweeps.state import Trial
 from sweeps.storage import truth
 
@@ -61,7 +61,8 @@ def summary(sweep: Sweep) -> RenderableType:
     parts += [Text(f"• {line}") for line in missing(sweep)]
     parts += [Text(f"✗ {line}") for line in _failures(sweep)]
     if sweep.ranked():
-        parts.append(Padding(Text(caution(sweep), style="dim"), (1, 0, 0, 0)))
+        said = Text(caution(sweep) + _about_noise(sweep), style="dim")
+        parts.append(Padding(said, (1, 0, 0, 0)))
     return Group(*parts)
 
 
@@ -199,20 +200,25 @@ def caution(sweep: Sweep) -> str:
     best = f"the best of {len(sweep.searched())} looks better than it is."
     tested = any(trial.of is not None for trial in sweep.state.trials.values())
     untouched = "It did not see test data." if tested else "Test data was not touched."
-    text = (
+    return (
         f"These are test figures of a study without selection, {n}: {best}"
         if sweep.spec.data.evaluate == "test"
         else f"These are validation figures of a search, {n}: {best} {untouched}"
     )
-    if any(sweep.noise(t) for t in sweep.ranked()[:_SHOWN]):
-        text += (
-            " N/s² (ghost size N, strength s) is the ghost size that makes as much noise at "
-            "strength 1; along the ridge of equal ν = s²/N the noise is constant."
-        )
-        stated = "nu = s²/N and N: s = √(nu·N)" if NU in sweep.spec.space else "s and N"
-        if {NU, "model.noise.strength"} & set(sweep.spec.space):
-            text += f" The space was stated in {stated}."
-    return text
+
+
+def _about_noise(sweep: Sweep) -> str:
+    """What N/s² means, where the best trials have noise; empty elsewhere."""
+    if not any(sweep.noise(t) for t in sweep.ranked()[:_SHOWN]):
+        return ""
+    text = (
+        " N/s² (ghost size N, strength s) is the ghost size that makes as much noise at "
+        "strength 1; along the ridge of equal ν = s²/N the noise is constant."
+    )
+    if not {NU, STRENGTH} & set(sweep.spec.space):
+        return text
+    stated = "nu = s²/N and N: s = √(nu·N)" if NU in sweep.spec.space else "s and N"
+    return f"{text} The space was stated in {stated}."
 
 
 def _number(value: Any, digits: int = 4) -> str:

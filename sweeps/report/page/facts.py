@@ -36,7 +36,7 @@ def summary(sweep: Sweep) -> Section:
     """The best trial in a sentence, how far to trust it, and what is missing."""
     text = [*filter(None, [verdict(sweep)]), _best(sweep), *missing(sweep)]
     if sweep.ranked():
-        text.append(caution(sweep).partition(" ν = ")[0])
+        text.append(caution(sweep))
     return Section("summary", "Summary", text)
 
 
