@@ -12,9 +12,9 @@ ours: this project's search and stopping. Ray Tune as shipped: its OptunaSearch 
 tells Optuna of trials stopped early as if they were complete. Optuna alone: TPE with its own
 successive halving. Only ours takes the next seed when it proposes a point again.
 
-What it shows so far: nothing either way. A quarter of this table lies within a point of its best, and
-what is left after 45 epochs is about the noise between seeds, so that no arm can stand out. The
-claim needs a table that is harder to search.
+What it shows so far: nothing either way. A quarter of this table lies within a point of its best,
+and what is left after 45 epochs is about the noise between seeds, so that no arm can stand out.
+The claim needs a table that is harder to search.
 """
 
 from __future__ import annotations
