@@ -54,7 +54,7 @@ echo "writable   /opt/venv: $(inside sh -c 'test -w /opt/venv && echo yes || ech
 inside sh -c '! test -w /opt/venv && test -w /sweeps && test -w /artifacts'
 echo "health     $(engine inspect --type image --format '{{.Docker.Config.Healthcheck.Test}}' swept)"
 echo "login      $(inside bash --login -c 'command -v sweeps')"
-found=$(grep -rlE 'BEGIN (RSA|OPENSSH|EC) PRIVATE KEY' "$root/opt" "$root/home" "$root/root" || true)
+found=$(grep -rl --exclude='*.py*' -e '-----BEGIN .*PRIVATE KEY' "$root/opt" "$root/home" "$root/root" || true)
 echo "secrets    ${found:-none in /opt, /home and /root}"
 [ -z "$found" ] && [ ! -e "$root/opt/build" ]
 inside sweeps --help

@@ -81,7 +81,7 @@ def _drive(
         data = pool.submit(_load, state.spec)
         modules = pool.submit(_import)
         with cluster.connected(address):
-            places = cluster.places(state.spec.resources)
+            places = cluster.places(state.spec.resources, address)
             conductor = modules.result().Conductor(journal, observe)
             try:
                 conductor.session("started")
