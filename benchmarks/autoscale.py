@@ -23,6 +23,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 INSIDE = "AUTOSCALE_INSIDE"
 MACHINES = 2
+MODULE = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 SPEC = {
     "name": "grown",
     "model": {"name": "mlp", "options": {"depth": 2, "width": 32}, "noise": {"ghost_size": 16}},
@@ -45,7 +46,7 @@ def cluster_file() -> dict:
     types["head"]["resources"] = {"CPU": 1}
     for name in ("gpu_spot", "gpu_on_demand"):
         types[name] |= {"resources": {"CPU": 1, "GPU": 1}, "max_workers": MACHINES}
-    provider = {"type": "fake_multinode", "launch_multiple": True}
+    provider = {"type": "external", "module": MODULE, "launch_multiple": True}
     kept = ("cluster_name", "head_node_type", "upscaling_speed", "idle_timeout_minutes")
     return {
         **{key: content[key] for key in kept},
@@ -80,6 +81,7 @@ class Watch(threading.Thread):
         self._address = address
 
     def run(self) -> None:
+        """Look twice a second."""
         import ray
         from ray.autoscaler.v2.sdk import get_cluster_status
 
@@ -134,7 +136,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         command = ["unshare", "--pid", "--net", "--fork", "--kill-child", "--mount-proc"]
         command += [sys.executable, __file__, *sys.argv[1:]]
-        return subprocess.run(command, env={**os.environ, "HOME": home, INSIDE: home}).returncode
+        inside = {**os.environ, "HOME": home, INSIDE: home}
+        return subprocess.run(command, env=inside, check=False).returncode
 
 
 if __name__ == "__main__":

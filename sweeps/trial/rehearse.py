@@ -31,7 +31,7 @@ def rehearse(spec: SweepSpec, data: Data) -> None:
         rule = f"data.crop_padding must be below the image's side of {data.image_size} pixels"
         raise PreflightError(f"{rule} (found {spec.data.crop_padding})")
     found: dict[str, str] = {}
-    for params in _points(spec):
+    for params in points(spec):
         refusal = _refusal(spec.trial(params, seed=0), data)
         if refusal:
             where = ", ".join(f"{path} = {value}" for path, value in params.items())
@@ -41,7 +41,8 @@ def rehearse(spec: SweepSpec, data: Data) -> None:
         raise PreflightError("\n".join(lines))
 
 
-def _points(spec: SweepSpec) -> Iterator[dict[str, Scalar]]:
+def points(spec: SweepSpec) -> Iterator[dict[str, Scalar]]:
+    """Parameters of what the space can build, both ends of each range, MOST at most."""
     axes = [p for p in spec.space if p.startswith("model.") or p in _OTHERS]
     axes = [p for p in axes if not p.endswith(("strength", "eps", "momentum"))]
     values = [values_of(spec, path) for path in axes]
