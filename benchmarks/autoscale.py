@@ -23,6 +23,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 INSIDE = "AUTOSCALE_INSIDE"
 MACHINES = 2
+ADDRESS = "127.0.0.1:6379"
 MODULE = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 SPEC = {
     "name": "grown",
@@ -47,8 +48,15 @@ def cluster_file() -> dict:
     for name in ("gpu_spot", "gpu_on_demand"):
         types[name] |= {"resources": {"CPU": 1, "GPU": 1}, "max_workers": MACHINES}
     provider = {"type": "external", "module": MODULE, "launch_multiple": True}
+    provider["gcs_address"] = ADDRESS
     kept = ("cluster_name", "head_node_type", "upscaling_speed", "idle_timeout_minutes")
+    none = ("setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
     return {
+        **{f"{name}_commands": [] for name in none},
+        "initialization_commands": [],
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "auth": {},
         **{key: content[key] for key in kept},
         "available_node_types": types,
         "max_workers": MACHINES,
@@ -101,12 +109,11 @@ def grow(home: Path) -> list[str]:
     file = home / "ray_bootstrap_config.yaml"
     file.write_text(yaml.safe_dump(cluster_file()))
     start(file)
-    address = "127.0.0.1:6379"
-    ray.init(address=address, log_to_driver=False, namespace="watch")
+    ray.init(address=ADDRESS, log_to_driver=False, namespace="watch")
     before = ray.cluster_resources().get("GPU", 0.0)
-    watch = Watch(address)
+    watch = Watch(ADDRESS)
     watch.start()
-    sweep = sweeps.run(SPEC, storage=str(home / "sweeps"), address=address)
+    sweep = sweeps.run(SPEC, storage=str(home / "sweeps"), address=ADDRESS)
     watch.done.set()
     watch.join()
     ends = Counter(trial.status for trial in sweep.state.trials.values())
