@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 INSIDE = "AUTOSCALE_INSIDE"
 MACHINES = 2
 ADDRESS = "127.0.0.1:6379"
+HEAD = "ray.head.default"
+"""The name by which that module knows its head."""
 MODULE = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 SPEC = {
     "name": "grown",
@@ -44,15 +46,16 @@ def cluster_file() -> dict:
     types = content["available_node_types"]
     for kind in types.values():
         kind["node_config"] = {}
-    types["head"]["resources"] = {"CPU": 1}
+    types[HEAD] = types.pop("head") | {"resources": {"CPU": 1}, "max_workers": 0}
     for name in ("gpu_spot", "gpu_on_demand"):
         types[name] |= {"resources": {"CPU": 1, "GPU": 1}, "max_workers": MACHINES}
     provider = {"type": "external", "module": MODULE, "launch_multiple": True}
     provider["gcs_address"] = ADDRESS
-    kept = ("cluster_name", "head_node_type", "upscaling_speed", "idle_timeout_minutes")
+    kept = ("cluster_name", "upscaling_speed", "idle_timeout_minutes")
     none = ("setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
     return {
         **{f"{name}_commands": [] for name in none},
+        "head_node_type": HEAD,
         "initialization_commands": [],
         "file_mounts": {},
         "cluster_synced_files": [],
@@ -96,8 +99,8 @@ class Watch(threading.Thread):
         while not self.done.wait(0.5):
             self.most = max(self.most, ray.cluster_resources().get("GPU", 0.0))
             status = get_cluster_status(self._address)
-            now = Counter(n.ray_node_type_name for n in [*status.active_nodes, *status.idle_nodes])
-            self.types |= now
+            names = (n.ray_node_type_name for n in [*status.active_nodes, *status.idle_nodes])
+            self.types |= Counter(name for name in names if name.startswith("gpu_"))
 
 
 def grow(home: Path) -> list[str]:
