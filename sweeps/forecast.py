@@ -98,7 +98,7 @@ def forecast(spec: SweepSpec, smallest: Size, largest: Size, places: int) -> For
     least = max(work.least / at_once, spec.training.epochs * low)
     clock = Range(least, max(work.about / at_once, least), max(work.most / at_once, least))
     hours = Range(*((seconds + _START_S) / 3600 for seconds in _values(clock)))
-    gpus = Range(*(s * spec.resources.gpus_per_trial / 3600 for s in _values(work)))
+    gpus = Range(*(s * spec.resources.gpus / 3600 for s in _values(work)))
     size = max(smallest.checkpoint, largest.checkpoint)
     copies = 2 if spec.tracking.artifacts else 0  # MLflow's: the best and the last
     least_kept = 1 + min(copies, 1)
@@ -134,10 +134,10 @@ def places_here(spec: SweepSpec, gpus: int) -> int:
     """
     need, cpus = spec.resources, len(os.sched_getaffinity(0))
     fits = [int(cpus / need.cpus_per_trial + 1e-9)]
-    if need.gpus_per_trial:
-        fits.append(int(gpus / need.gpus_per_trial + 1e-9))
+    if need.gpus:
+        fits.append(int(gpus / need.gpus + 1e-9))
     if not min(fits):
-        asks = f"{need.cpus_per_trial:g} CPUs and {need.gpus_per_trial:g} GPUs"
+        asks = f"{need.cpus_per_trial:g} CPUs and {need.gpus:g} GPUs"
         raise PreflightError(f"resources: a trial asks for {asks} (found {cpus} and {gpus} here)")
     return min([*fits, trial_count(spec), *([need.concurrency] if need.concurrency else [])])
 
@@ -154,7 +154,7 @@ def try_out(spec: SweepSpec, seconds: float = SECONDS) -> Forecast:
     from sweeps.trial.extremes import extremes
     from sweeps.trial.rehearse import rehearse
 
-    gpus = torch.cuda.device_count() if spec.resources.gpus_per_trial else 0
+    gpus = torch.cuda.device_count() if spec.resources.gpus else 0
     places = places_here(spec, gpus)
     data = load(spec.data)
     rehearse(spec, data)

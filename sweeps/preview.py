@@ -59,7 +59,7 @@ def axis(dimension: Dimension) -> str:
 
 def in_words(spec: SweepSpec, found: Forecast) -> str:
     """What `sweeps preview` prints."""
-    on = "GPU" if spec.resources.gpus_per_trial else "process"
+    on = "GPU" if spec.resources.gpus else "process"
     small, large = found.smallest, found.largest
     one = small.params == large.params
     lines = [
@@ -70,7 +70,7 @@ def in_words(spec: SweepSpec, found: Forecast) -> str:
         _figures("epochs", found.epochs, "{:.0f}".format),
         _figures("time", found.hours, lambda hours: _duration(3600 * hours)),
     ]
-    if spec.resources.gpus_per_trial:
+    if spec.resources.gpus:
         lines.append(_figures("GPU-hours", found.gpu_hours, "{:.2f}".format))
     lines.append(_figures("disk", found.disk, _bytes))
     return "\n".join(lines)

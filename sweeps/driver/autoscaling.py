@@ -31,8 +31,8 @@ def to_come(resources: ResourcesSpec, path: Path = BOOTSTRAP) -> int:
 
 def _fit(need: ResourcesSpec, has: dict[str, Any]) -> int:
     """Trials on one machine; without need of a GPU, none on a machine that costs one."""
-    if bool(has.get("GPU")) != bool(need.gpus_per_trial):
+    if bool(has.get("GPU")) != bool(need.gpus):
         return 0
     by_cpu = has.get("CPU", 0) / need.cpus_per_trial
-    by_gpu = has["GPU"] / need.gpus_per_trial if need.gpus_per_trial else by_cpu
+    by_gpu = has["GPU"] / need.gpus if need.gpus else by_cpu
     return int(min(by_cpu, by_gpu) + 1e-9)

@@ -170,7 +170,7 @@ def places(resources: ResourcesSpec, address: str | None = None) -> int:
     later = to_come(resources) if joined else 0
     most = [resources.concurrency] if resources.concurrency else []
     fits = []
-    for kind, need in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
+    for kind, need in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus)):
         have = found.get(kind, 0.0)
         if need > have and not later:
             name = f"resources.{kind.lower()}s_per_trial"
