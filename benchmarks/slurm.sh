@@ -16,7 +16,7 @@ need() { command -v "$1" > /dev/null || { echo "error: $1 is missing: apt-get in
 need slurmctld slurmctld; need slurmd slurmd; need sbatch slurm-client; need munged munge
 
 finish() {
-  for pid in $(jobs -p); do disown "$pid"; kill -9 "$pid" 2> /dev/null || true; done
+  for pid in $(jobs -p); do disown "$pid" 2> /dev/null || true; kill -9 "$pid" 2> /dev/null || true; done
   for name in "${names[@]}"; do ip netns del "$name" 2> /dev/null || true; done
   rm -rf "$work"
 }
