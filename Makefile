@@ -4,13 +4,17 @@ BIN := .venv/bin
 # Without bytecode every worker pays seconds for its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sweep test smoke check install format lock clean
+.PHONY: sweep test test-image smoke check install format lock clean
 
 sweep: .venv/.runtime  ## run the demonstration sweep, end to end
 	$(BIN)/sweeps run sweeps/configs/digits.yaml
 
 test: .venv/.dev  ## run the tests
 	$(BIN)/python -m pytest
+
+test-image: .venv/.server  ## build the image without an engine; MLflow on PostgreSQL (as root)
+	bash docker/test_image.sh
+	$(BIN)/python benchmarks/postgres.py
 
 smoke: .venv/.runtime  ## try every published experiment, each in under a minute
 	$(BIN)/python benchmarks/smoke.py
@@ -30,6 +34,7 @@ format: .venv/.dev
 lock: .venv/bin/uv  ## compile the locked requirements anew
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-emit-index-url pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-emit-index-url --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-header --no-emit-index-url --extra server -c requirements.lock pyproject.toml -o requirements-server.lock
 
 clean:
 	rm -rf .venv
@@ -47,4 +52,8 @@ clean:
 
 .venv/.dev: requirements-dev.lock .venv/.runtime
 	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode -r requirements-dev.lock
+	touch $@
+
+.venv/.server: requirements-server.lock .venv/.runtime
+	$(BIN)/uv pip install -q --python $(BIN)/python --compile-bytecode -r requirements-server.lock
 	touch $@

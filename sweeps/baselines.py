@@ -57,6 +57,11 @@ def baseline_spec(spec: SweepSpec, name: str) -> SweepSpec:
     return plain.model_copy(update=_own_search(spec, name))
 
 
+def searches(spec: SweepSpec) -> list[SweepSpec]:
+    """The sweep's own search and that of each baseline."""
+    return [spec, *(baseline_spec(spec, name) for name in shares(spec))]
+
+
 def planned(spec: SweepSpec) -> int:
     """Trials in all: the search's, the baselines' and, if all can be, the confirmations."""
     if spec.confirm is None:

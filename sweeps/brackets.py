@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from sweeps.spec import SweepSpec, rungs
+from sweeps.spec import SweepSpec, rungs, trial_count
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -40,3 +40,18 @@ def bracket(spec: SweepSpec, number: int) -> int:
 def rungs_of(spec: SweepSpec, number: int) -> list[int]:
     """Epochs at which it is decided whether trial `number` goes on."""
     return rungs(spec)[bracket(spec, number) :]
+
+
+def least_epochs(spec: SweepSpec) -> int:
+    """Epochs if every trial stops as early as it may; one of each bracket never does.
+
+    The median lets at least `min_samples` through.
+    """
+    trials, epochs, stopping = trial_count(spec), spec.training.epochs, spec.stopping
+    if stopping.name == "median":
+        through = min(trials, stopping.min_samples)
+        return through * epochs + (trials - through) * min(stopping.grace, epochs)
+    first = [rungs_of(spec, number)[:1] for number in range(trials)]
+    brackets = {step[0] for step in first if step}
+    stopped = sum(step[0] if step else epochs for step in first)
+    return stopped + sum(epochs - step for step in brackets)

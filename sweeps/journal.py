@@ -8,7 +8,8 @@
     lent      sweep, trials                               what an earlier sweep tells the search,
                                                           before any trial: each params, status,
                                                           values
-    session   state, reason                               one driver process begins (started) or
+    session   state, reason, gpus_per_trial               one driver process begins (started; with
+                                                          the part of a GPU where it is measured) or
                                                           ends: finished, interrupted, stopped (on
                                                           request), budget (used up) or refused
                                                           (no network can be as asked)

@@ -1,13 +1,17 @@
-"""What a spec would run, in words; started by `sweeps check`."""
+"""What a spec would run, in words: `sweeps check`; with what it would take: `sweeps preview`."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from sweeps import baselines
-from sweeps.brackets import bracket, rungs_of, shares
+from sweeps.brackets import bracket, least_epochs, shares
 from sweeps.spec import NU, Dimension, Scalar, SweepSpec, rungs, trial_count
+
+if TYPE_CHECKING:
+    from sweeps.forecast import Forecast, Range, Size
 
 
 def preview(spec: SweepSpec) -> str:
@@ -25,11 +29,11 @@ def preview(spec: SweepSpec) -> str:
     ]
     first, *more = _stopping(spec)
     lines += [f"stopping   {first}", *(f"           {line}" for line in more)]
-    searches = [spec, *(baselines.baseline_spec(spec, name) for name in baselines.shares(spec))]
+    searches = baselines.searches(spec)
     tested = baselines.confirmations(spec) * epochs
     most = sum(map(trial_count, searches)) * epochs + tested
     lines += _confirmation(spec)
-    lines.append(f"epochs     at most {most}, at least {sum(map(_least, searches)) + tested}")
+    lines.append(f"epochs     at most {most}, at least {sum(map(least_epochs, searches)) + tested}")
     return "\n".join(lines)
 
 
@@ -97,21 +101,6 @@ def _stopping(spec: SweepSpec) -> list[str]:
     return lines
 
 
-def _least(spec: SweepSpec) -> int:
-    """Epochs if every trial stops as early as it may; one of each bracket never does.
-
-    The median lets at least `min_samples` through.
-    """
-    trials, epochs, stopping = trial_count(spec), spec.training.epochs, spec.stopping
-    if stopping.name == "median":
-        through = min(trials, stopping.min_samples)
-        return through * epochs + (trials - through) * min(stopping.grace, epochs)
-    first = [rungs_of(spec, number)[:1] for number in range(trials)]
-    brackets = {step[0] for step in first if step}
-    stopped = sum(step[0] if step else epochs for step in first)
-    return stopped + sum(epochs - step for step in brackets)
-
-
 def axis(dimension: Dimension) -> str:
     """`4 … 64, whole, logarithmic`, `one of 8, 16, 32`, `0.1`."""
     values = dimension.values
@@ -124,3 +113,53 @@ def axis(dimension: Dimension) -> str:
             whole = ", whole" if kind in ("int", "logint") else ""
             log = ", logarithmic" if kind.startswith("log") else ""
             return f"{values[0]} … {values[1]}{whole}{log}"
+
+
+def in_words(spec: SweepSpec, found: Forecast) -> str:
+    """What `sweeps preview` prints."""
+    on = "GPU" if spec.resources.gpus else "process"
+    small, large = found.smallest, found.largest
+    one = small.params == large.params
+    lines = [
+        f"{spec.name}: {found.places} at a time, as tried here for some seconds each",
+        *_size_lines("every step" if one else "smallest", small, on),
+        *([] if one else _size_lines("largest", large, on)),
+        f"{'':13}{'at least':>10}{'about':>10}{'at most':>10}",
+        _figures("epochs", found.epochs, "{:.0f}".format),
+        _figures("time", found.hours, lambda hours: _duration(3600 * hours)),
+    ]
+    if spec.resources.gpus:
+        lines.append(_figures("GPU-hours", found.gpu_hours, "{:.2f}".format))
+    lines.append(_figures("disk", found.disk, _bytes))
+    return "\n".join(lines)
+
+
+def _size_lines(name: str, size: Size, on: str) -> list[str]:
+    where = ", ".join(f"{path} {value}" for path, value in size.params.items())
+    tried = f"{size.epochs} epochs tried" if size.epochs else "reckoned from a part of one"
+    return [
+        f"{name:<13}{size.epoch_seconds:.3g} s an epoch, peak {_bytes(size.memory)} a {on}, "
+        f"checkpoint {_bytes(size.checkpoint)} ({tried})",
+        *([f"{'':13}at {where}"] if where else []),
+    ]
+
+
+def _figures(name: str, found: Range, show: Callable[[float], str]) -> str:
+    columns = (show(value) for value in (found.least, found.about, found.most))
+    return f"{name:<13}" + "".join(f"{column:>10}" for column in columns)
+
+
+def _bytes(count: float) -> str:
+    """`13.5 MB`, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _duration(seconds: float) -> str:
+    """`48 s`, `12 min`, `7.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

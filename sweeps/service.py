@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sweeps.fields import Fraction, Frozen, PositiveInt, Scalar
 
@@ -103,7 +103,9 @@ class ResourcesSpec(Frozen):
     cpus_per_trial: float = Field(default=1.0, gt=0)
     threads_per_trial: PositiveInt = 1
     """Threads torch uses; part of a trial's identity, since sums depend on it."""
-    gpus_per_trial: float = Field(default=0.0, ge=0)
+    gpus_per_trial: float | str = 0.0
+    """A part of a GPU, or whole ones; auto: a part by the memory that the largest trial is measured
+    to need on a GPU of the cluster."""
     concurrency: PositiveInt | None = None
     """Trials at a time at most; default: as many as fit."""
     max_attempts: PositiveInt = 3
@@ -111,6 +113,18 @@ class ResourcesSpec(Frozen):
     counts as failed."""
     silent_minutes: float | None = Field(default=60, gt=0)
     """A trial that finishes no update (a loop of your own: no epoch) for so long has failed."""
+
+    @field_validator("gpus_per_trial", mode="after")
+    @classmethod
+    def _a_number_or_auto(cls, value: float | str) -> float | str:
+        if value != "auto" and (isinstance(value, str) or value < 0):
+            raise ValueError(f"a number of at least 0 or auto is needed, found {value!r}")
+        return value
+
+    @property
+    def gpus(self) -> float:
+        """`gpus_per_trial` as a number: a whole GPU while `auto` is not measured."""
+        return 1.0 if isinstance(self.gpus_per_trial, str) else self.gpus_per_trial
 
 
 class BudgetSpec(Frozen):

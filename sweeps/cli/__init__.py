@@ -11,6 +11,7 @@ from sweeps.cli import looks, runs
 
 _VERBS = (
     looks.check,
+    looks.preview,
     runs.run,
     runs.reproduce,
     runs.resume,

@@ -21,7 +21,7 @@ def used_up(state: State, live: set[int], now: float) -> str:
         now: the time.
     """
     assert state.spec is not None
-    budget, gpus = state.spec.budget, state.spec.resources.gpus_per_trial
+    budget, gpus = state.spec.budget, _gpus(state)
     hours = (state.seconds + (now - state.updated if state.sessions else 0.0)) / 3600
     if budget.max_hours is not None and hours >= budget.max_hours:
         return f"budget.max_hours of {budget.max_hours:g} is used up"
@@ -30,6 +30,17 @@ def used_up(state: State, live: set[int], now: float) -> str:
     if budget.max_gpu_hours is not None and gpu_hours >= budget.max_gpu_hours:
         return f"budget.max_gpu_hours of {budget.max_gpu_hours:g} is used up"
     return ""
+
+
+def _gpus(state: State) -> float:
+    """GPUs a trial; where the spec leaves them to be measured, what the last driver found."""
+    assert state.spec is not None
+    found = (
+        record["gpus_per_trial"]
+        for record in reversed(state.sessions)
+        if "gpus_per_trial" in record
+    )
+    return next(found, state.spec.resources.gpus)
 
 
 def _last(state: State, number: int) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from sweeps.driver.autoscaling import to_come
 from sweeps.errors import PreflightError
 from sweeps.spec import ResourcesSpec
 
@@ -156,8 +157,8 @@ def _use_the_workers_that_wait() -> None:
     os.environ.pop(CHDIR, None)
 
 
-def places(resources: ResourcesSpec) -> int:
-    """Trials that fit the cluster at a time.
+def places(resources: ResourcesSpec, address: str | None = None) -> int:
+    """Trials that fit the cluster at a time, with the machines that one at `address` may start.
 
     Raises:
         PreflightError: not even one fits.
@@ -165,12 +166,15 @@ def places(resources: ResourcesSpec) -> int:
     import ray
 
     found = ray.cluster_resources()
+    joined = address or os.environ.get("RAY_ADDRESS")
+    later = to_come(resources) if joined else 0
+    most = [resources.concurrency] if resources.concurrency else []
     fits = []
-    for kind, need in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
+    for kind, need in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus)):
         have = found.get(kind, 0.0)
-        if need > have:
+        if need > have and not later:
             name = f"resources.{kind.lower()}s_per_trial"
             raise PreflightError(f"{name}: a trial asks for {need:g} {kind}s (found {have:g} here)")
         if need:
             fits.append(int(have / need + 1e-9))
-    return min(fits + ([resources.concurrency] if resources.concurrency else []))
+    return min([max(min(fits), later), *most])

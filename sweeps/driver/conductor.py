@@ -86,7 +86,7 @@ class Conductor:
 
     @property
     def _on_cpu(self) -> bool:
-        return not self.spec.resources.gpus_per_trial
+        return not self.spec.resources.gpus
 
     def _one_alone(self) -> bool:
         trials = (self.state.trials[number] for number in self._live)
@@ -177,9 +177,9 @@ class Conductor:
             message = f"its worker died {self._losses[number]} times; last: {error['message']}"
             self._end(number, "failed", message, {**error, "message": message})
 
-    def session(self, state: str, reason: str = "") -> None:
-        """Note that this driver began or how it ends; see sweeps/journal.py for the states."""
-        self._write("session", state=state, **({"reason": reason} if reason else {}))
+    def session(self, state: str, reason: str = "", **more: float) -> None:
+        """Note that this driver began or how it ends; sweeps/journal.py has states and fields."""
+        self._write("session", state=state, **({"reason": reason} if reason else {}), **more)
 
     @property
     def complete(self) -> bool:

@@ -135,7 +135,7 @@ def failure(error: Exception) -> dict[str, Any]:
 def _device(spec: SweepSpec) -> str:
     import torch
 
-    return "cuda" if spec.resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
+    return "cuda" if spec.resources.gpus and torch.cuda.is_available() else "cpu"
 
 
 def _is_memory(error: Exception) -> bool:

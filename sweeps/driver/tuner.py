@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sweeps.driver import cluster
+from sweeps.driver import cluster, packing
 from sweeps.driver.folder import opened
 from sweeps.errors import UNWRITABLE, PreflightError, StorageError, SweepError, SweepStopped
 from sweeps.journal import Journal
@@ -92,10 +92,15 @@ def _drive(
         data = pool.submit(_load, state.spec)
         modules = pool.submit(_import)
         with cluster.connected(address):
-            places = cluster.places(state.spec.resources)
+            places = cluster.places(state.spec.resources, address)
             conductor = modules.result().Conductor(journal, observe)
+            shared: dict[str, float] = {}
+            if state.spec.resources.gpus_per_trial == "auto":
+                conductor.spec = packing.packed(conductor.spec, data.result(), str(Path.cwd()))
+                places = cluster.places(conductor.spec.resources, address)
+                shared = {"gpus_per_trial": conductor.spec.resources.gpus}
             try:
-                conductor.session("started")
+                conductor.session("started", **shared)
                 ending = _fit(conductor, data, folder, places)
             except BaseException:
                 conductor.session("interrupted")
@@ -177,7 +182,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: int) -> Any:
     def place(gpus: float) -> tune.PlacementGroupFactory:
         return tune.PlacementGroupFactory([{"CPU": resources.cpus_per_trial, "GPU": gpus}])
 
-    usual, whole = place(resources.gpus_per_trial), place(math.ceil(resources.gpus_per_trial))
+    usual, whole = place(resources.gpus), place(math.ceil(resources.gpus))
 
     try:
         tuner = tune.Tuner(

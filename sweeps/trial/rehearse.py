@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from sweeps.baselines import baseline_spec, shares
+from sweeps.baselines import searches
 from sweeps.errors import PreflightError
 from sweeps.spec import ARM, Scalar, SweepSpec, TrialSpec
 from sweeps.trial.build import build_model
@@ -35,8 +35,8 @@ def rehearse(spec: SweepSpec, data: Data, start: Weights | None = None) -> None:
         rule = f"data.crop_padding must be below the image's side of {data.image_size} pixels"
         raise PreflightError(f"{rule} (found {spec.data.crop_padding})")
     found: dict[str, str] = {}
-    for each in (spec, *(baseline_spec(spec, name) for name in shares(spec))):
-        for params in _points(each):
+    for each in searches(spec):
+        for params in points(each):
             refusal = _refusal(each.trial(params, seed=0), data, start)
             if refusal:
                 where = ", ".join(f"{path} = {value}" for path, value in params.items())
@@ -46,7 +46,8 @@ def rehearse(spec: SweepSpec, data: Data, start: Weights | None = None) -> None:
         raise PreflightError("\n".join(lines))
 
 
-def _points(spec: SweepSpec) -> Iterator[dict[str, Scalar]]:
+def points(spec: SweepSpec) -> Iterator[dict[str, Scalar]]:
+    """Parameters of what the space can build, both ends of each range, MOST at most."""
     axes = [p for p in spec.space if p.startswith("model.") or p in _OTHERS]
     axes = [p for p in axes if not p.endswith(("strength", "eps", "momentum"))]
     values = [values_of(spec, path) for path in axes]
