@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from sweeps.cli import looks, runs
+from sweeps.cli import cluster, looks, runs
 
 _VERBS = (
     looks.check,
     runs.run,
+    cluster.submit,
     runs.reproduce,
     runs.resume,
     runs.extend,

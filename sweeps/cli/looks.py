@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from sweeps.cli import options
+from sweeps.cli.elsewhere import Anywhere
 
 
 @click.command()
@@ -22,7 +23,7 @@ def check(file: Path) -> None:
     click.echo(preview(load(file)))
 
 
-@click.command()
+@click.command(cls=Anywhere)
 @click.argument("name")
 @options.storage
 @options.clear_errors
@@ -38,7 +39,7 @@ def stop(name: str, storage: str | None) -> None:
     click.echo(f"{name} has stopped; all is kept. Go on with: {again}")
 
 
-@click.command()
+@click.command(cls=Anywhere)
 @click.argument("name")
 @options.storage
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
@@ -51,7 +52,7 @@ def status(name: str, storage: str | None, as_json: bool) -> None:
     click.echo(status(sweeps.load(name, storage=storage or sweeps.STORAGE), as_json), nl=False)
 
 
-@click.command()
+@click.command(cls=Anywhere)
 @click.argument("name")
 @options.storage
 @options.clear_errors
@@ -66,7 +67,7 @@ def report(name: str, storage: str | None) -> None:
     show(sweep)
 
 
-@click.command()
+@click.command(cls=Anywhere)
 @click.argument("name")
 @options.storage
 @options.clear_errors

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sweeps.driver import cluster
+from sweeps.driver import cluster, nodes
 from sweeps.driver.folder import opened
 from sweeps.errors import UNWRITABLE, PreflightError, SweepError, SweepStopped
 from sweeps.journal import Journal
@@ -82,6 +82,7 @@ def _drive(
         modules = pool.submit(_import)
         with cluster.connected(address):
             places = cluster.places(state.spec.resources)
+            nodes.check_shared(folder)
             conductor = modules.result().Conductor(journal, observe)
             try:
                 conductor.session("started")

@@ -104,7 +104,7 @@ def start(folder: Path, port: int | None = None, timeout: float = 90.0) -> Serve
         )
     server = Server(process, f"http://{_HOST}:{port}")
     try:
-        _wait_until_it_answers(server, timeout, log)
+        wait_until_it_answers(server, timeout, log)
         server.page = _experiment_page(server.address, spec.name)
     except BaseException:
         server.stop()
@@ -131,9 +131,9 @@ def _experiment_page(address: str, name: str) -> str:
 
 
 def _choose_port(port: int | None) -> int:
-    if port is not None and not _is_free(port):
+    if port is not None and not is_free(port):
         raise PreflightError(f"port {port} is taken. Choose another, or none for any free one")
-    if port is None and _is_free(_USUAL_PORT):
+    if port is None and is_free(_USUAL_PORT):
         return _USUAL_PORT
     if port is None:
         with socket.socket() as any_free:
@@ -142,7 +142,8 @@ def _choose_port(port: int | None) -> int:
     return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nothing listens at that port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -152,7 +153,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _wait_until_it_answers(server: Server, timeout: float, log: Path) -> None:
+def wait_until_it_answers(server: Server, timeout: float, log: Path) -> None:
+    """Wait until the server is healthy.
+
+    Raises:
+        PreflightError: it has ended, or does not answer within `timeout` seconds.
+    """
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if server.process.poll() is not None:

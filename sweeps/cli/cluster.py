@@ -1,0 +1,39 @@
+"""The verbs for clusters alone. No logic: each calls a Python function of the same meaning."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from sweeps.cli import options
+from sweeps.cli.elsewhere import detaching
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--cluster", metavar="FILE", help="The file that `ray up` took.")
+@click.option("--address", metavar="HOST:PORT", help="Ray's job server, such as 127.0.0.1:8265.")
+@click.option(
+    "--storage", metavar="DIR", help="Folder of all sweeps there [default: as set there]."
+)
+@click.option("--detach", is_flag=True, help="Return when it has been handed in.")
+@options.clear_errors
+def submit(
+    file: Path, cluster: str | None, address: str | None, storage: str | None, detach: bool
+) -> None:
+    """Run the sweep of a spec on a cluster, and follow it; Ctrl-C lets it go on alone."""
+    from sweeps.cluster import file as files
+    from sweeps.cluster import jobs
+
+    if bool(cluster) == bool(address):
+        raise click.UsageError("give either --cluster FILE or --address HOST:PORT")
+    with jobs.server(files.read(cluster) if cluster else None, address) as client:
+        job = jobs.submit(client, file, storage, click.echo)
+        name = job.rsplit("-", 3)[0]
+        click.echo(f"{name}: job {job}. Ctrl-C detaches, and the sweep goes on")
+        if detach:
+            return
+        with detaching(name, f"--cluster {cluster}" if cluster else ""):
+            sys.exit(jobs.follow(client, job, options.echo))
