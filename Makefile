@@ -4,13 +4,16 @@ BIN := .venv/bin
 # Without bytecode every worker pays seconds for its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sweep test smoke check install format lock clean
+.PHONY: sweep test test-cluster smoke check install format lock clean
 
 sweep: .venv/.runtime  ## run the demonstration sweep, end to end
 	$(BIN)/sweeps run sweeps/configs/digits.yaml
 
 test: .venv/.dev  ## run the tests
 	$(BIN)/python -m pytest
+
+test-cluster: .venv/.runtime  ## a cluster of three test hosts, killed and resumed; root, openssh-server, rsync
+	$(BIN)/python benchmarks/cluster/proof.py
 
 smoke: .venv/.runtime  ## try every published experiment, each in under a minute
 	$(BIN)/python benchmarks/smoke.py

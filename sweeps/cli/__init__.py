@@ -13,6 +13,7 @@ _VERBS = (
     looks.check,
     runs.run,
     cluster.submit,
+    cluster.down,
     runs.reproduce,
     runs.resume,
     runs.extend,

@@ -37,3 +37,14 @@ def submit(
             return
         with detaching(name, f"--cluster {cluster}" if cluster else ""):
             sys.exit(jobs.follow(client, job, options.echo))
+
+
+@click.command()
+@click.argument("cluster", metavar="FILE")
+@options.clear_errors
+def down(cluster: str) -> None:
+    """Take a cluster down: Ray on every machine, then `ray down`. Sweeps can be resumed later."""
+    from sweeps.cluster import file as files
+    from sweeps.cluster.down import down
+
+    sys.exit(down(files.read(cluster), click.echo))
