@@ -153,6 +153,8 @@ class Host:
 
     def _plug_in(self, number: int) -> None:
         cable = f"swp{number}"
+        for left in (f"ip netns del {self._net}", f"ip link del {cable}"):  # by a killed run
+            subprocess.run(left.split(), check=False, stderr=subprocess.DEVNULL)
         for command in (
             f"ip netns add {self._net}",
             f"ip link add {cable} type veth peer name eth0 netns {self._net}",

@@ -14,6 +14,7 @@ _VERBS = (
     runs.run,
     cluster.submit,
     cluster.down,
+    cluster.doctor,
     runs.reproduce,
     runs.resume,
     runs.extend,

@@ -48,3 +48,17 @@ def down(cluster: str) -> None:
     from sweeps.cluster.down import down
 
     sys.exit(down(files.read(cluster), click.echo))
+
+
+@click.command()
+@click.argument("cluster", metavar="[FILE]", required=False)
+@options.clear_errors
+def doctor(cluster: str | None) -> None:
+    """Say what this machine, or a cluster by its FILE, lacks for a sweep, and the remedy."""
+    from sweeps.cluster.doctor import examine
+
+    wrong = False
+    for finding in examine(cluster):
+        click.echo(str(finding))
+        wrong = wrong or bool(finding.remedy)
+    sys.exit(2 if wrong else 0)
