@@ -61,7 +61,7 @@ class Lab:
         output = done.stdout + done.stderr
         if expect is not None and done.returncode != expect:
             raise AssertionError(
-                f"{command}\nended with {done.returncode}, not {expect}:\n{output}"
+                f"{command}\nended with {done.returncode}, not {expect}:\n{output[-3000:]}"
             )
         return output
 

@@ -22,7 +22,8 @@ echo "token $(stat -c %a ~/.ray/auth_token 2>/dev/null)"
 echo "raylet $(pgrep -x raylet | head -1)"
 echo "gcs $(pgrep -x gcs_server | head -1)"
 echo "mlflow ${MLFLOW_TRACKING_URI:-}"
-echo "ports $(ss -Hltn 2>/dev/null | awk '{sub(/.*:/, "", $4); print $4}' | sort -un | paste -sd ' ')"
+echo "ports $(ss -Hltn 2>/dev/null | awk '{sub(/.*:/, "", $4); print $4}' | sort -un |
+  paste -sd ' ')"
 echo "clock $(date +%s.%N)"
 """
 
