@@ -21,6 +21,7 @@ _VERBS = (
     runs.retry,
     looks.stop,
     looks.status,
+    looks.logs,
     looks.report,
     looks.sync,
     looks.ui,

@@ -38,7 +38,22 @@ class Anywhere(click.Command):
         from sweeps.cluster import file as files
         from sweeps.cluster import there
 
-        return there.run(files.read(file), str(self.name), ctx.meta["words"])
+        cluster = files.read(file)
+        status = there.run(cluster, str(self.name), ctx.meta["words"])
+        if self.name == "status" and not ctx.params["name"]:
+            click.echo(there.resources(cluster), nl=False)
+        return status
+
+
+class AnywhereUi(Anywhere):
+    """The one that shows web pages: those of a cluster come through tunnels."""
+
+    def _there(self, file: str, ctx: click.Context) -> int:
+        from sweeps.cluster import file as files
+        from sweeps.cluster.ui import look
+
+        look(files.read(file), ctx.params["name"], ctx.params["port"], click.echo)
+        return 0
 
 
 class AnywhereAsJob(Anywhere):

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sweeps.cli import options
-from sweeps.cli.elsewhere import Anywhere
+from sweeps.cli.elsewhere import Anywhere, AnywhereUi
 
 
 @click.command()
@@ -40,16 +40,35 @@ def stop(name: str, storage: str | None) -> None:
 
 
 @click.command(cls=Anywhere)
-@click.argument("name")
+@click.argument("name", required=False)
 @options.storage
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object; needs NAME.")
 @options.clear_errors
-def status(name: str, storage: str | None, as_json: bool) -> None:
-    """Say where a sweep stands, and what failed where and why."""
+def status(name: str | None, storage: str | None, as_json: bool) -> None:
+    """Say where a sweep stands, and what failed where and why; without NAME, list all sweeps."""
     import sweeps
-    from sweeps.report.status import status
+    from sweeps.driver.folder import folder_of
+    from sweeps.report.status import listing, status
 
-    click.echo(status(sweeps.load(name, storage=storage or sweeps.STORAGE), as_json), nl=False)
+    place = storage or sweeps.STORAGE
+    if name is None:
+        click.echo(listing(folder_of(".", place)), nl=False)
+        return
+    click.echo(status(sweeps.load(name, storage=place), as_json), nl=False)
+
+
+@click.command(cls=Anywhere)
+@click.argument("name")
+@click.argument("trial", required=False, type=click.IntRange(min=0))
+@options.storage
+@options.clear_errors
+def logs(name: str, trial: int | None, storage: str | None) -> None:
+    """Print the end of a sweep's logs, or all there is to know of one TRIAL by its number."""
+    import sweeps
+    from sweeps.report.logs import of_sweep, of_trial
+
+    sweep = sweeps.load(name, storage=storage or sweeps.STORAGE)
+    click.echo(of_sweep(sweep.folder) if trial is None else of_trial(sweep, trial))
 
 
 @click.command(cls=Anywhere)
@@ -81,7 +100,7 @@ def sync(name: str, storage: str | None) -> None:
         sys.exit(options.SOME_FAILED)
 
 
-@click.command()
+@click.command(cls=AnywhereUi)
 @click.argument("name")
 @options.storage
 @click.option(

@@ -11,7 +11,9 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from sweeps.cluster import file as files
@@ -98,7 +100,8 @@ def _schema(path: Path) -> Finding:
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     try:
-        validate_config(prepare_config(files.tree_of(path)))
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # its warnings for Docker
+            validate_config(prepare_config(files.tree_of(path)))
     except Exception as error:  # jsonschema's, click's, or a KeyError from inside
         reason = str(error).strip().splitlines()[0]
         return Finding("here", "file", f"{path}: {reason}", "Compare it with cluster-onprem.yaml")

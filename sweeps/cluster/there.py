@@ -22,6 +22,17 @@ def run(cluster: ClusterFile, verb: str, arguments: list[str]) -> int:
     return head(cluster).stream(f"sweeps {shlex.join([verb, *arguments])}{place}")
 
 
+def resources(cluster: ClusterFile) -> str:
+    """Which machines Ray has, and how much of their CPUs, GPUs and memory is taken: its own words.
+
+    Raises:
+        ClusterError: the head cannot be reached.
+    """
+    said = head(cluster).run("ray status 2>&1").stdout
+    known = said.find("Node status")
+    return f"\n{said[known:]}" if known >= 0 else "\nRay does not answer on the head\n"
+
+
 def start(cluster: ClusterFile, verb: str, arguments: list[str], sweep: str, say: Say) -> int:
     """Start a verb that runs trials as a job, and follow it; gives its exit status.
 

@@ -105,7 +105,7 @@ def start(folder: Path, port: int | None = None, timeout: float = 90.0) -> Serve
     server = Server(process, f"http://{_HOST}:{port}")
     try:
         wait_until_it_answers(server, timeout, log)
-        server.page = _experiment_page(server.address, spec.name)
+        server.page = experiment_page(server.address, spec.name)
     except BaseException:
         server.stop()
         raise
@@ -118,7 +118,7 @@ def _spec(folder: Path) -> SweepSpec:
     return spec
 
 
-def _experiment_page(address: str, name: str) -> str:
+def experiment_page(address: str, name: str) -> str:
     """The experiment's page in the UI; the UI's front page when there is no experiment yet."""
     query = urllib.parse.urlencode({"experiment_name": name})
     call = f"{address}/api/2.0/mlflow/experiments/get-by-name?{query}"
