@@ -19,13 +19,13 @@ _FAILED = 255
 _ENVIRONMENT = "if [ -f ~/.sweeps.sh ]; then . ~/.sweeps.sh; fi; "
 """What cluster-onprem.yaml leaves on each machine: PATH, the storage, MLflow's address."""
 _REMEDIES = {
-    "Permission denied": "does not take the key. Set auth.ssh_private_key, or add its .pub file to "
-    "~/.ssh/authorized_keys there",
-    "Connection refused": "has no ssh server. Install and start it: apt install openssh-server",
+    "Permission denied": "does not take the key ({key}). Set auth.ssh_private_key, or "
+    "add its .pub file to ~/.ssh/authorized_keys there",
+    "Connection refused": "refuses ssh. See that it is up, and install openssh-server there",
     "Could not resolve": "is no known name. Correct it in the cluster file",
     "Host key verification failed": "is not the machine it was (its host key differs). If that is "
-    "right: ssh-keygen -R",
-    "No such file": "cannot be tried: the key file is not there. Set auth.ssh_private_key",
+    "right: ssh-keygen -R {address}",
+    "No such file": "cannot be tried: the key file {key} is not there. Set auth.ssh_private_key",
 }
 
 
@@ -137,9 +137,8 @@ class Machine:
             said = "No such file"
         for sign, remedy in _REMEDIES.items():
             if sign in said:
-                return f"{self.address} {remedy}" + (
-                    f" {self.address}" if remedy.endswith("-R") else f" ({key})" if key else ""
-                )
+                words = {"address": self.address, "key": key or "the user's own"}
+                return f"{self.address} {remedy.format_map(words)}"
         reason = (said.strip().splitlines() or ["ssh failed"])[-1]
         return (
             f"{self.address} cannot be reached: {reason}. See that it is up and the address right"

@@ -7,17 +7,22 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from sweeps.driver import nodes
 from sweeps.errors import PreflightError
 from sweeps.spec import ResourcesSpec
 
 LOOPBACK = "127.0.0.1"
+MOST = 10_000
+"""Trials at a time, however large the cluster."""
 _PATIENCE_S = 10.0
+_LOOK_S = 5.0
 CHDIR = "RAY_CHDIR_TO_TRIAL_DIR"
 ENVIRONMENT = {
     # tensors of 32 MiB and more are otherwise mapped and page-faulted anew at each use
@@ -156,21 +161,39 @@ def _use_the_workers_that_wait() -> None:
     os.environ.pop(CHDIR, None)
 
 
+class Places:
+    """Trials that fit the cluster at a time, looked at anew every few seconds: machines come and
+    go."""
+
+    def __init__(self, resources: ResourcesSpec, now: int):
+        self._resources = resources
+        self._now = now
+        self._next = time.monotonic() + _LOOK_S
+
+    def __call__(self) -> int:
+        """So many; as many as before while not even one fits, since that may be a moment's."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _LOOK_S
+            with suppress(PreflightError):
+                self._now = places(self._resources)
+        return self._now
+
+
 def places(resources: ResourcesSpec) -> int:
-    """Trials that fit the cluster at a time.
+    """Trials that fit the cluster at a time, with the machines that it would start for them.
 
     Raises:
         PreflightError: not even one fits.
     """
     import ray
 
-    found = ray.cluster_resources()
+    found, more = ray.cluster_resources(), nodes.promised()
     fits = []
     for kind, need in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
-        have = found.get(kind, 0.0)
+        have = max(found.get(kind, 0.0), more.get(kind, 0.0))
         if need > have:
             name = f"resources.{kind.lower()}s_per_trial"
             raise PreflightError(f"{name}: a trial asks for {need:g} {kind}s (found {have:g} here)")
         if need:
             fits.append(int(have / need + 1e-9))
-    return min(fits + ([resources.concurrency] if resources.concurrency else []))
+    return min([MOST, *fits] + ([resources.concurrency] if resources.concurrency else []))

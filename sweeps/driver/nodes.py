@@ -1,4 +1,5 @@
-"""The machines of a cluster: whether all of them see a sweep's folder as the driver does."""
+"""The machines of a cluster: whether all see a sweep's folder as the driver does, and how many more
+would be started if there were work for them."""
 
 from __future__ import annotations
 
@@ -9,9 +10,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from sweeps.errors import PreflightError
 
 _PROBE = ".probe"
+_BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")
 _PATIENCE_S = 120.0
 """For the first worker process of a machine to start."""
 
@@ -34,6 +38,32 @@ def check_shared(folder: Path) -> None:
         _judge(folder, word, _asked(machines, probe, word))
     finally:
         shutil.rmtree(probe, ignore_errors=True)
+
+
+def promised() -> dict[str, float]:
+    """CPUs and GPUs of a cluster with all the machines that its autoscaler may start.
+
+    Nothing where we are not on the head of a cluster that `ray up` started, or where its file does
+    not say what a machine has (a lab's own).
+    """
+    import ray
+
+    here = ray.get_runtime_context().gcs_address.startswith("127.")
+    if here or not _BOOTSTRAP.expanduser().is_file():
+        return {}
+    return most(yaml.safe_load(_BOOTSTRAP.expanduser().read_text()))
+
+
+def most(config: dict[str, Any]) -> dict[str, float]:
+    """The same from the file that `ray up` leaves on the head."""
+    total: dict[str, float] = {}
+    for name, kind in config.get("available_node_types", {}).items():
+        head = name == config.get("head_node_type")
+        count = min(kind.get("max_workers", 0), config.get("max_workers", 0)) + head
+        for resource in ("CPU", "GPU"):
+            amount = float(kind.get("resources", {}).get(resource, 0))
+            total[resource] = total.get(resource, 0.0) + count * amount
+    return total
 
 
 def _asked(machines: list[dict[str, Any]], probe: Path, word: str) -> dict[str, str]:

@@ -152,7 +152,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: int) -> Any:
 
     resources = conductor.spec.resources
     scratch = folder / ".tune"
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(places)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cluster.MOST)
     actor = tune.with_parameters(
         TrialActor,
         spec=conductor.spec.model_dump(mode="json"),
@@ -171,7 +171,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: int) -> Any:
             tune.with_resources(actor, lambda config: whole if config["alone"] else usual),
             param_space={"folder": str(folder)},
             tune_config=tune.TuneConfig(
-                search_alg=Assignments(conductor, places, ending.poll),
+                search_alg=Assignments(conductor, cluster.Places(resources, places), ending.poll),
                 scheduler=Decisions(conductor, ending),
                 num_samples=-1,
                 reuse_actors=True,
