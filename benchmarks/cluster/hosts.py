@@ -27,7 +27,7 @@ mount --bind {own}/tmp /tmp
 mkdir -p {root}
 mount --bind {own}/checkout {root}
 mount --bind {own}/home /home
-mount --bind {own}/passwd /etc/passwd
+mount --bind {own}/etc /etc
 mount --bind {shared} /mnt
 mount -t tmpfs -o size=8g tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
@@ -59,7 +59,9 @@ class Host:
             (self.own / part).chmod(0o700)
         users = Path("/etc/passwd").read_text().splitlines()[1:]
         lab = "lab:x:0:0:lab:/home:/bin/bash"  # uid 0 inside, since the checkout is root's
-        (self.own / "passwd").write_text("\n".join([lab, *users, ""]))
+        # the whole folder: a file that the machine itself replaces would lose its mount
+        shutil.copytree("/etc", self.own / "etc", symlinks=True)
+        (self.own / "etc/passwd").write_text("\n".join([lab, *users, ""]))
         self._process: subprocess.Popen[bytes] | None = None
         self._plug_in(number)
 

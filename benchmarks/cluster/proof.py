@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hosts import missing
-from lab import Lab, wait_for
+from lab import Lab, filled_in, wait_for
 
 CLUSTER = "--cluster ~/lab.yaml"
 SPEC = """
@@ -65,11 +65,41 @@ class Proof:
         self.lines.append(line)
         print(line, flush=True)
 
-    def up(self) -> None:
-        """No token, no cluster; with one, three machines."""
+    def doctor(self) -> None:
+        """What is wrong before anything is started, on real machines."""
         refused = self.lab.on_laptop(f"sweeps submit sweeps/configs/digits.yaml {CLUSTER}", 2)
         assert "there is no token" in refused, refused
         self.lab.on_laptop("ray get-auth-token --generate && chmod 600 ~/.ray/auth_token")
+        well = self.lab.on_laptop("sweeps doctor ~/lab.yaml").count("ok  ")
+        self.say(f"doctor, status 0: {well} findings, all well")
+        hidden = self.lab.workers[0].run("mount --bind /dev/null /usr/bin/rsync")
+        assert not hidden.returncode, hidden.stderr
+        port = self.lab.head.start_command("exec python3 -m http.server -b 127.0.0.1 6379")
+        self.lab.on_laptop("chmod 644 ~/.ray/auth_token")
+        wait_for("the port", lambda: any(p == 6379 for _, p, _ in self.lab.head.listening()))
+        said = self.lab.on_laptop("sweeps doctor ~/lab.yaml", 2)
+        wrong = [line for line in said.splitlines() if line.startswith("FAIL")]
+        assert len(wrong) == 3 and all(word in said for word in ("rsync", "0644", "6379")), said
+        for line in wrong:
+            self.say(f"doctor, status 2: {line}")
+        self.lab.on_laptop("chmod 600 ~/.ray/auth_token")
+        self.lab.workers[0].run("umount /usr/bin/rsync")
+        self.lab.head.run(r"kill $(ss -Hltnp 'sport = 6379' | grep -o 'pid=[0-9]*' | cut -d= -f2)")
+        port.wait()
+        self._unreachable()
+
+    def _unreachable(self) -> None:
+        text = filled_in()
+        self.lab.on_laptop("ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/other")
+        self.lab.write("other.yaml", text.replace("id_ed25519", "other"))
+        self.lab.write("away.yaml", text.replace("head_ip: 10.213.77.11", "head_ip: 10.213.77.99"))
+        for file in ("other", "away"):
+            said = self.lab.on_laptop(f"sweeps status --cluster ~/{file}.yaml", 3).strip()
+            assert said.count("\n") == 0, said
+            self.say(f"status 3: {said}")
+
+    def up(self) -> None:
+        """Three machines from the shipped file."""
         start = time.monotonic()
         self.lab.on_laptop("ray up -y ~/lab.yaml --no-config-cache")
         first = time.monotonic() - start
@@ -88,6 +118,7 @@ class Proof:
         assert set(nodes) == {"lab1", "lab2", "lab3"}, nodes
         self.say(f"submit to the first epoch's metric: {results[0]['time'] - start:.1f} s")
         self._accounted("first", 12, 9)
+        self.lab.on_laptop("sweeps doctor ~/lab.yaml")
         status = self.lab.on_laptop(f"sweeps status first {CLUSTER}")
         assert "12 of 12: 12 finished" in status, status
         report = self.lab.on_laptop(f"sweeps report first {CLUSTER}")
@@ -238,7 +269,7 @@ class Proof:
         return 60 * len(ends) / (ends[-1] - start)
 
 
-STEPS = ("up", "first_sweep", "not_shared", "worker_dies", "head_dies", "pace", "down")
+STEPS = ("doctor", "up", "first_sweep", "not_shared", "worker_dies", "head_dies", "pace", "down")
 
 
 def main() -> None:

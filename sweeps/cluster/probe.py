@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from sweeps.cluster.ssh import Machine
 
 _SCRIPT = r"""
-echo "rsync $(command -v rsync)"
-echo "make $(command -v make)"
+echo "rsync $(rsync --version 2>/dev/null | head -1)"
+echo "make $(make --version 2>/dev/null | head -1)"
 echo "python $(python3 -c 'import platform; print(platform.python_version())' 2>/dev/null)"
 for name in ray torch; do
   echo "$name $(python3 -c "from importlib.metadata import version as v; print(v('$name'))" \
