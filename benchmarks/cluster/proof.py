@@ -110,25 +110,25 @@ class Proof:
 
     def first_sweep(self) -> None:
         """A whole sweep on all hosts, watched and reported."""
-        self._spec("first", 12, 9)
+        self._spec("first", 24, 27)
         start = time.time()
         self.lab.on_laptop(f"sweeps submit ~/first.yaml {CLUSTER}")
         results = [r for r in self.lab.records("first") if r["kind"] == "result"]
         nodes = Counter(r["node"] for r in results)
         assert set(nodes) == {"lab1", "lab2", "lab3"}, nodes
         self.say(f"submit to the first epoch's metric: {results[0]['time'] - start:.1f} s")
-        self._accounted("first", 12, 9)
+        self._accounted("first", 24, 27)
         self.lab.on_laptop("sweeps doctor ~/lab.yaml")
         status = self.lab.on_laptop(f"sweeps status first {CLUSTER}")
-        assert "12 of 12: 12 finished" in status, status
+        assert "24 of 24: 24 finished" in status, status
         report = self.lab.on_laptop(f"sweeps report first {CLUSTER}")
-        assert "12 of 12: 12 finished" in report, report
+        assert "24 of 24: 24 finished" in report, report
         runs = self.lab.head.run(
             "python -c \"import mlflow; mlflow.set_tracking_uri('http://127.0.0.1:5000');"
             "print('RUNS', sorted(mlflow.search_runs(experiment_names=['first']).status))\""
         ).stdout
-        assert runs.count("FINISHED") == 13 and "RUNNING" not in runs, runs
-        self.say(f"epochs by host: {dict(sorted(nodes.items()))}; MLflow holds all 12 runs, closed")
+        assert runs.count("FINISHED") == 25 and "RUNNING" not in runs, runs
+        self.say(f"epochs by host: {dict(sorted(nodes.items()))}; MLflow holds all 24 runs, closed")
 
     def not_shared(self) -> None:
         """A folder of each machine's own is refused before the first trial."""
