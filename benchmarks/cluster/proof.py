@@ -283,7 +283,8 @@ def main() -> None:
     out = asked.out
     if os.geteuid() or missing():
         need = ", ".join(missing()) or "root"
-        sys.exit(f"NOT TESTED: the cluster's proof needs {need} (Debian: openssh-server rsync)")
+        print(f"NOT TESTED: the cluster's proof needs {need} (Debian: openssh-server rsync)")
+        return
     start = time.monotonic()
     with Lab() as lab:
         proof = Proof(lab)

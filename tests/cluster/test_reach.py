@@ -18,7 +18,7 @@ from sweeps.cluster.doctor import _machine, _split, _together
 from sweeps.cluster.file import ClusterFile
 from sweeps.cluster.probe import Facts
 from sweeps.cluster.ssh import Machine, free_port
-from sweeps.driver.nodes import _judge, _look
+from sweeps.driver.nodes import _judge, _look, most
 from sweeps.errors import ClusterError, PreflightError
 
 
@@ -221,3 +221,14 @@ def test_machines_that_do_not_see_the_drivers_file_are_named(tmp_path: Path):
         PreflightError, match=f"from the driver on {socket.gethostname()}, two wrote"
     ):
         _judge(probe.parent, "word", {"one": "", "two": ""})
+
+
+def test_machines_that_an_autoscaler_may_start_count_up_to_its_limit():
+    kinds = {
+        "head": {"resources": {"CPU": 4}, "max_workers": 0},
+        "gpu": {"resources": {"CPU": 8, "GPU": 1}, "min_workers": 0, "max_workers": 6},
+    }
+    config = {"available_node_types": kinds, "head_node_type": "head", "max_workers": 5}
+    assert most(config) == {"CPU": 4 + 5 * 8, "GPU": 5}
+    lab = {"available_node_types": {"local": {"resources": {}, "max_workers": 2}}}
+    assert most(lab | {"head_node_type": "local", "max_workers": 2}) == {"CPU": 0, "GPU": 0}
