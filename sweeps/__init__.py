@@ -13,6 +13,7 @@ The command line (`sweeps --help`) is a thin skin over these.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def run(
     checked = checked_spec(spec)
     if storage:
         checked = checked.model_copy(update={"storage": storage})
+    checked = _tracked(checked)
     folder, start = folder_of(checked.name, checked.storage), None
     if start_from is not None:
         from sweeps.driver.starting import started_from
@@ -189,6 +191,14 @@ def load(name: str, *, storage: str = STORAGE) -> Sweep:
     from sweeps.report.results import Sweep
 
     return Sweep(folder_of(name, storage))
+
+
+def _tracked(spec: SweepSpec) -> SweepSpec:
+    """The spec with MLflow's usual variable as its server, unless it names one itself."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if spec.tracking.uri or not uri:
+        return spec
+    return spec.model_copy(update={"tracking": spec.tracking.model_copy(update={"uri": uri})})
 
 
 def _execute(

@@ -9,6 +9,7 @@ SweepError                  everything that a user can mend; the command line pr
 ├── SweepNotFound           no sweep of that name in the storage (exit status 2)
 ├── SweepBusy               another driver is running that sweep (exit status 2)
 ├── SweepStopped            the sweep was stopped on request; it can go on (exit status 130)
+├── ClusterError             a machine of the cluster does not answer or refuses (exit status 3)
 ├── JournalError            the journal is damaged beyond its last line (exit status 3)
 └── CheckpointError         a checkpoint cannot be read
 TrialDiverged               inside a trial: the loss stopped being a finite number
@@ -85,6 +86,13 @@ class SweepStopped(SweepError):
     """Somebody asked for the sweep to stop; every trial's checkpoint is written."""
 
     exit_status = 130
+
+
+class ClusterError(SweepError):
+    """A machine of a cluster cannot be reached, refuses the key or the token, or has not what it
+    needs."""
+
+    exit_status = 3
 
 
 class JournalError(SweepError):

@@ -7,18 +7,22 @@ from pathlib import Path
 
 import click
 
-from sweeps.cli import looks, runs
+from sweeps.cli import cluster, looks, runs
 
 _VERBS = (
     looks.check,
     looks.preview,
     runs.run,
+    cluster.submit,
+    cluster.down,
+    cluster.doctor,
     runs.reproduce,
     runs.resume,
     runs.extend,
     runs.retry,
     looks.stop,
     looks.status,
+    looks.logs,
     looks.report,
     looks.sync,
     looks.ui,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sweeps.cli import options
+from sweeps.cli.elsewhere import Anywhere, AnywhereUi
 from sweeps.report.exports import FORMATS
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def preview(file: Path) -> None:
     click.echo(in_words(spec, try_out(spec)))
 
 
-@click.command()
+@click.command(cls=Anywhere)
 @click.argument("name")
 @options.storage
 @options.clear_errors
@@ -57,28 +58,48 @@ def stop(name: str, storage: str | None) -> None:
     click.echo(f"{name} has stopped; all is kept. Go on with: {again}")
 
 
-@click.command()
-@click.argument("name")
+@click.command(cls=Anywhere)
+@click.argument("name", required=False)
 @options.storage
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-@click.option("--watch", is_flag=True, help="Show its progress until it ends, or Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object; needs NAME.")
+@click.option("--watch", is_flag=True, help="Show NAME's progress until it ends, or Ctrl-C.")
 @options.clear_errors
-def status(name: str, storage: str | None, as_json: bool, watch: bool) -> None:
-    """Say where a sweep stands, and what failed where and why."""
+def status(name: str | None, storage: str | None, as_json: bool, watch: bool) -> None:
+    """Say where a sweep stands, and what failed where and why; without NAME, list all sweeps."""
     import sweeps
-    from sweeps.report.status import status
+    from sweeps.driver.folder import folder_of
+    from sweeps.report.status import listing, status
 
+    place = storage or sweeps.STORAGE
     if watch and as_json:
         raise click.UsageError("--watch is for people and --json for programs: use one of them")
+    if name is None:
+        if watch:
+            raise click.UsageError("--watch needs NAME")
+        click.echo(listing(folder_of(".", place)), nl=False)
+        return
     if watch:
-        from sweeps.driver.folder import folder_of
         from sweeps.report.watch import watch as follow
 
-        follow(folder_of(name, storage or sweeps.STORAGE))
-    click.echo(status(sweeps.load(name, storage=storage or sweeps.STORAGE), as_json), nl=False)
+        follow(folder_of(name, place))
+    click.echo(status(sweeps.load(name, storage=place), as_json), nl=False)
 
 
-@click.command()
+@click.command(cls=Anywhere)
+@click.argument("name")
+@click.argument("trial", required=False, type=click.IntRange(min=0))
+@options.storage
+@options.clear_errors
+def logs(name: str, trial: int | None, storage: str | None) -> None:
+    """Print the end of a sweep's logs, or all there is to know of one TRIAL by its number."""
+    import sweeps
+    from sweeps.report.logs import of_sweep, of_trial
+
+    sweep = sweeps.load(name, storage=storage or sweeps.STORAGE)
+    click.echo(of_sweep(sweep.folder) if trial is None else of_trial(sweep, trial))
+
+
+@click.command(cls=Anywhere)
 @click.argument("name")
 @options.storage
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Export instead of a report.")
@@ -119,7 +140,7 @@ def _export(sweep: Sweep, form: str, output: Path | None) -> None:
         sys.stdout.buffer.write(content)
 
 
-@click.command()
+@click.command(cls=Anywhere)
 @click.argument("name")
 @options.storage
 @options.clear_errors
@@ -133,7 +154,7 @@ def sync(name: str, storage: str | None) -> None:
         sys.exit(options.SOME_FAILED)
 
 
-@click.command()
+@click.command(cls=AnywhereUi)
 @click.argument("name")
 @options.storage
 @click.option(

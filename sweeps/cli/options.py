@@ -58,3 +58,23 @@ def place(storage: str) -> list[str]:
     from sweeps import STORAGE
 
     return [] if storage == STORAGE else ["--storage", storage]
+
+
+def echo(text: str) -> None:
+    """Pass on what comes from elsewhere, its line ends included."""
+    click.echo(text, nl=False)
+
+
+class Detaching:
+    """A context in which Ctrl-C prints `text` and ends the command: work goes on elsewhere."""
+
+    def __init__(self, text: str):
+        self._text = text
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is KeyboardInterrupt:
+            click.echo(f"\n{self._text}", err=True)
+            sys.exit(0)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sweeps.cli import options
+from sweeps.cli.elsewhere import AnywhereAsJob
 from sweeps.errors import SweepError, SweepStopped
 
 
@@ -65,7 +66,7 @@ def reproduce(
     )
 
 
-@click.command()
+@click.command(cls=AnywhereAsJob)
 @click.argument("name")
 @options.running
 @options.clear_errors
@@ -83,7 +84,7 @@ def resume(name: str, storage: str | None, address: str | None, as_json: bool) -
     )
 
 
-@click.command()
+@click.command(cls=AnywhereAsJob)
 @click.argument("name")
 @click.option("--trials", type=click.IntRange(min=0), default=0, help="So many more.")
 @click.option("--epochs", type=click.IntRange(min=1), help="The new last epoch.")
@@ -106,7 +107,7 @@ def extend(name: str, storage: str | None, as_json: bool, **more: Any) -> None:
     )
 
 
-@click.command()
+@click.command(cls=AnywhereAsJob)
 @click.argument("name")
 @click.option("--failed", is_flag=True, required=True, help="The trials that raised or died.")
 @options.running

@@ -37,9 +37,9 @@ class _Unsaved:
 
 
 class Assignments(_Unsaved, Searcher):
-    """Hands the conductor's assignments to Tune, at most `places` at a time."""
+    """Hands the conductor's assignments to Tune, at most `places()` at a time."""
 
-    def __init__(self, conductor: Conductor, places: int, poll: Callable[[], None]):
+    def __init__(self, conductor: Conductor, places: Callable[[], int], poll: Callable[[], None]):
         super().__init__()
         self._conductor = conductor
         self._places = places
@@ -48,7 +48,7 @@ class Assignments(_Unsaved, Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The next assignment as Tune's config; None while all places are taken."""
         self._poll()
-        if len(self._conductor.live) >= self._places:
+        if len(self._conductor.live) >= self._places():
             return None
         if assignment := self._conductor.next():
             return vars(assignment).copy()

@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +19,10 @@ from sweeps.errors import PreflightError
 from sweeps.spec import ResourcesSpec
 
 LOOPBACK = "127.0.0.1"
+MOST = 10_000
+"""Trials at a time, however large the cluster."""
 _PATIENCE_S = 10.0
+_LOOK_S = 5.0
 CHDIR = "RAY_CHDIR_TO_TRIAL_DIR"
 ENVIRONMENT = {
     # tensors of 32 MiB and more are otherwise mapped and page-faulted anew at each use
@@ -157,6 +161,24 @@ def _use_the_workers_that_wait() -> None:
     os.environ.pop(CHDIR, None)
 
 
+class Places:
+    """Trials that fit the cluster at a time, looked at anew every few seconds: machines come and
+    go."""
+
+    def __init__(self, resources: ResourcesSpec, now: int, address: str | None):
+        self._resources, self._address = resources, address
+        self._now = now
+        self._next = time.monotonic() + _LOOK_S
+
+    def __call__(self) -> int:
+        """So many; as many as before while not even one fits, since that may be a moment's."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _LOOK_S
+            with suppress(PreflightError):
+                self._now = places(self._resources, self._address)
+        return self._now
+
+
 def places(resources: ResourcesSpec, address: str | None = None) -> int:
     """Trials that fit the cluster at a time, with the machines that one at `address` may start.
 
@@ -177,4 +199,4 @@ def places(resources: ResourcesSpec, address: str | None = None) -> int:
             raise PreflightError(f"{name}: a trial asks for {need:g} {kind}s (found {have:g} here)")
         if need:
             fits.append(int(have / need + 1e-9))
-    return min([max(min(fits), later), *most])
+    return min([MOST, max(min(fits), later), *most])

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sweeps.driver import cluster, packing
+from sweeps.driver import cluster, nodes, packing
 from sweeps.driver.folder import opened
 from sweeps.errors import UNWRITABLE, PreflightError, StorageError, SweepError, SweepStopped
 from sweeps.journal import Journal
@@ -93,15 +93,18 @@ def _drive(
         modules = pool.submit(_import)
         with cluster.connected(address):
             places = cluster.places(state.spec.resources, address)
+            if not origin(folder):
+                nodes.check_shared(folder)
             conductor = modules.result().Conductor(journal, observe)
             shared: dict[str, float] = {}
             if state.spec.resources.gpus_per_trial == "auto":
                 conductor.spec = packing.packed(conductor.spec, data.result(), str(Path.cwd()))
                 places = cluster.places(conductor.spec.resources, address)
                 shared = {"gpus_per_trial": conductor.spec.resources.gpus}
+            counted = cluster.Places(conductor.spec.resources, places, address)
             try:
                 conductor.session("started", **shared)
-                ending = _fit(conductor, data, folder, places)
+                ending = _fit(conductor, data, folder, counted)
             except BaseException:
                 conductor.session("interrupted")
                 raise
@@ -160,7 +163,7 @@ def _load(spec: SweepSpec) -> Any:
     return data
 
 
-def _fit(conductor: Any, data: Future, folder: Path, places: int) -> Any:
+def _fit(conductor: Any, data: Future, folder: Path, places: Callable[[], int]) -> Any:
     """Let Tune run until nothing is left to hand out; gives the reason if it was before the end."""
     from ray import tune
 
@@ -170,7 +173,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: int) -> Any:
 
     resources = conductor.spec.resources
     scratch = folder / ".tune"
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(places)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(cluster.MOST)
     actor = tune.with_parameters(
         TrialActor,
         spec=conductor.spec.model_dump(mode="json"),

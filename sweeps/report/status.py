@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
-from sweeps.journal import held
+from sweeps.journal import FILE, held
 from sweeps.report.confirmation import confirmation
 from sweeps.report.results import Sweep
 from sweeps.selection import expected
@@ -23,6 +24,20 @@ def status(sweep: Sweep, as_json: bool = False) -> str:
     if as_json:
         return json.dumps(facts) + "\n"
     return "\n".join(_lines(sweep, facts)) + "\n"
+
+
+def listing(storage: Path) -> str:
+    """A line for each sweep in `storage`, the latest first."""
+    sweeps = [Sweep(path.parent) for path in storage.glob(f"*/{FILE}")]
+    sweeps.sort(key=lambda sweep: -sweep.state.updated)
+    return "".join(f"{_short(sweep)}\n" for sweep in sweeps) or f"no sweeps in {storage}\n"
+
+
+def _short(sweep: Sweep) -> str:
+    facts = gathered(sweep)
+    counts = ", ".join(f"{n} {status}" for status, n in sorted(facts["trials"].items()))
+    best = f"; best {facts['best']['value']:.4g}" if facts["best"] else ""
+    return f"{facts['name']}: {facts['state']}, {counts or 'no trials'} of {facts['total']}{best}"
 
 
 def gathered(sweep: Sweep) -> dict[str, Any]:

@@ -104,8 +104,8 @@ def start(folder: Path, port: int | None = None, timeout: float = 90.0) -> Serve
         )
     server = Server(process, f"http://{HOST}:{port}")
     try:
-        _wait_until_it_answers(server, timeout, log)
-        server.page = _experiment_page(server.address, spec.name)
+        wait_until_it_answers(server, timeout, log)
+        server.page = experiment_page(server.address, spec.name)
     except BaseException:
         server.stop()
         raise
@@ -118,7 +118,7 @@ def _spec(folder: Path) -> SweepSpec:
     return spec
 
 
-def _experiment_page(address: str, name: str) -> str:
+def experiment_page(address: str, name: str) -> str:
     """The experiment's page in the UI; the UI's front page when there is no experiment yet."""
     query = urllib.parse.urlencode({"experiment_name": name})
     call = f"{address}/api/2.0/mlflow/experiments/get-by-name?{query}"
@@ -136,9 +136,9 @@ def choose_port(port: int | None) -> int:
     Raises:
         PreflightError: the port asked for is taken.
     """
-    if port is not None and not _is_free(port):
+    if port is not None and not is_free(port):
         raise PreflightError(f"port {port} is taken. Choose another, or none for any free one")
-    if port is None and _is_free(_USUAL_PORT):
+    if port is None and is_free(_USUAL_PORT):
         return _USUAL_PORT
     if port is None:
         with socket.socket() as any_free:
@@ -147,7 +147,8 @@ def choose_port(port: int | None) -> int:
     return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nothing listens at that port of loopback."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -157,7 +158,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _wait_until_it_answers(server: Server, timeout: float, log: Path) -> None:
+def wait_until_it_answers(server: Server, timeout: float, log: Path) -> None:
+    """Wait until the server is healthy.
+
+    Raises:
+        PreflightError: it has ended, or does not answer within `timeout` seconds.
+    """
     end = time.monotonic() + timeout
     while time.monotonic() < end:
         if server.process.poll() is not None:
