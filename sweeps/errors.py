@@ -4,7 +4,7 @@ SweepError                  everything that a user can mend; the command line pr
 ├── SpecError               one or more mistakes in a spec, each with its place (exit status 2)
 ├── PreflightError          the machine lacks what the spec asks for (exit status 2)
 │   ├── DataNotFound        a data set is not where it should be
-│   └── StorageError        an object store refuses, or does not answer
+│   └── StorageError        the sweep's storage is gone, refuses, or does not answer
 ├── SweepExists             that name is taken by another spec (exit status 2)
 ├── SweepNotFound           no sweep of that name in the storage (exit status 2)
 ├── SweepBusy               another driver is running that sweep (exit status 2)
@@ -24,6 +24,8 @@ from dataclasses import dataclass
 
 UNWRITABLE = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
 """System errors that say that a place takes no more files."""
+LOST = (errno.EIO, errno.ENODEV, errno.ENOENT, errno.ENOTCONN, errno.ENXIO, errno.ESTALE)
+"""System errors that say that the place itself is gone, or broken."""
 
 
 class SweepError(Exception):
@@ -67,7 +69,7 @@ class DataNotFound(PreflightError):
 
 
 class StorageError(PreflightError):
-    """An object store refuses, or has not answered for a minute; what it holds is whole."""
+    """A sweep's folder is gone, or an object store refuses or does not answer for a minute."""
 
 
 class SweepExists(SweepError):

@@ -46,7 +46,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.errors import JournalError, SweepNotFound
+from sweeps.errors import JournalError, StorageError, SweepNotFound
 from sweeps.state import Record, State
 from sweeps.storage import lease, origin, segments, truth, write_whole
 from sweeps.storage.segments import Segments
@@ -104,10 +104,12 @@ class Journal:
         """Append one record, sync it to the disk, apply it to `state`, and return it.
 
         Raises:
-            JournalError, StorageError: it could not be written; the records before it stand.
+            JournalError, StorageError: it could not be written; the records before it stand. Also
+                when the file has been moved or removed: what is written to it then is nowhere.
             SweepBusy: another driver has gone on with the sweep in the store.
         """
         self._mend()
+        self._require_place()
         record = {"n": self.state.records, "time": time.time(), "kind": kind, **content}
         if self._store:
             record["writer"] = self._store.writer
@@ -128,6 +130,16 @@ class Journal:
         self._size, self._records = self._size + len(line), self.state.records
         self._unsure = False
         return record
+
+    def _require_place(self) -> None:
+        try:
+            there = os.path.samestat(self.path.stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            there = False
+        if not there:
+            raise StorageError(
+                f"{self.path.parent} is gone: moved, removed, or its storage is lost"
+            )
 
     def _mend(self) -> None:
         """After an open, a failed write or an interrupt inside one: take what the file holds.

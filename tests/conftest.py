@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def shared_ray() -> Iterator[None]:
-    """One Ray for all tests of this process that need it."""
+def shared_ray(store_server) -> Iterator[None]:
+    """One Ray for all tests of this process that need it; its workers find the S3 server."""
     from sweeps.driver.cluster import connected
 
     with connected(None):

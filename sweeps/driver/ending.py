@@ -58,7 +58,7 @@ class Ending:
                 self._end("budget", spent)
 
     def unwritable(self, message: str) -> None:
-        """A worker could not write: nothing can go on until there is room."""
+        """A worker could not write: nothing can go on until that is mended."""
         self.failure = message
         self._end("interrupted", message)
 

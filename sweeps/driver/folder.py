@@ -77,6 +77,7 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
             if _holds_nothing(folder, spec):
                 _begin_anew(truth(folder))
             stop.withdraw(truth(folder))
+            (truth(folder) / "trials").mkdir(exist_ok=True)
             with Journal(folder, Segments(place) if place else None) as journal:
                 found = lending.wanted(spec, journal.state, folder.parent)
                 _claim(journal, spec, folder)

@@ -59,7 +59,7 @@ class TrialActor(tune.Trainable):
                 epoch, metrics = next(self._epochs)
             report = {"epoch": epoch, "metrics": metrics}
         except StorageError as error:
-            report = {"unwritable": str(error)}
+            report = {"unwritable": f"{error}. Mend that"}
         except PreflightError as error:
             report = {"refused": str(error)}
         except TrialStopped as error:
@@ -70,7 +70,7 @@ class TrialActor(tune.Trainable):
             if "CUDA error" in str(error):
                 raise  # the process can do nothing on its device any more
             if isinstance(error, OSError) and error.errno in UNWRITABLE:
-                report = {"unwritable": str(error)}
+                report = {"unwritable": f"{error}. Make room there"}
             else:
                 report = self._failed(error)
         return {TRAINING_ITERATION: epoch, REPORT: json.dumps(report)}

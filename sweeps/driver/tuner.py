@@ -18,7 +18,7 @@ from sweeps.errors import UNWRITABLE, PreflightError, StorageError, SweepError, 
 from sweeps.journal import Journal
 from sweeps.spec import START_FILE, SweepSpec
 from sweeps.state import Observer
-from sweeps.storage import origin, truth, write_whole
+from sweeps.storage import truth, write_whole
 from sweeps.track import launcher
 from sweeps.track.store import store_uri
 from sweeps.values import values_of
@@ -124,8 +124,7 @@ def _conclude(conductor: Any, ending: Any, folder: Path) -> None:
     state = conductor.stopping or "budget"
     conductor.session(state, ending.reason or "budget.max_epochs is used up")
     if ending.failure:
-        remedy = "Mend that" if origin(folder) else "Make room there"
-        raise PreflightError(f"{ending.failure}. {remedy}, then resume {folder.name}")
+        raise PreflightError(f"{ending.failure}, then resume {folder.name}")
     if state == "interrupted":
         raise KeyboardInterrupt
     if state == "stopped":

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sweeps.errors import CheckpointError
+from sweeps.errors import LOST, CheckpointError, StorageError
 from sweeps.storage import Place, write_whole
 
 FORMAT = 1
@@ -60,16 +60,23 @@ def save(folder: Place, epoch: int, content: Content, *, step: int = 0) -> Place
     """Write a checkpoint whole or not at all, synced; then drop the ones not kept.
 
     Raises:
-        OSError, StorageError: it could not be written; the folder's checkpoints are as they were.
+        OSError: it could not be written; the folder's checkpoints are as they were.
+        StorageError: the folder that is to hold this one is gone, or the store does not answer.
         TypeError: the content holds something that `weights_only` loading would refuse.
     """
     _require_plain(content, "checkpoint")
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / (f"epoch-{epoch:06d}" + (f"-step-{step:06d}" if step else "") + ".pt")
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "epoch": epoch, "step": step, **content}, buffer)
     payload = buffer.getbuffer()
-    write_whole(path, payload, _LABEL + hashlib.sha256(payload).hexdigest().encode() + b"\n")
+    trailer = _LABEL + hashlib.sha256(payload).hexdigest().encode() + b"\n"
+    try:
+        folder.mkdir(exist_ok=True)  # not those above it: a sweep that is gone is not made anew
+        write_whole(path, payload, trailer)
+    except OSError as error:
+        if error.errno not in LOST:
+            raise
+        raise StorageError(f"{folder} is gone, or its storage: {error.strerror}") from error
     _drop_old(folder, content.get("best_epoch"))
     return path
 

@@ -47,10 +47,10 @@ def images() -> Dataset:
     return Dataset(drawn[:60], labels[:60], drawn[60:], labels[60:], classes=2)
 
 
-def run(sweep: SweepSpec, folder: Path, data: Dataset) -> None:
+def run(sweep: SweepSpec, folder: Path, data: Dataset, observe=lambda *_: None) -> None:
     """Start or go on, to the end, in this process and without Ray."""
     with opened(sweep, folder) as journal:
-        conductor = Conductor(journal)
+        conductor = Conductor(journal, observe)
         conductor.session("started")
         while one := conductor.next():
             trial, place = sweep.trial(one.params, one.seed), trial_folder(truth(folder), one.trial)
@@ -165,13 +165,32 @@ def test_an_error_at_any_step_is_raised_and_the_next_driver_goes_on(
             watch(patch, fail)
             try:
                 run(spec(), folder, images)
-            except (JournalError, OSError) as error:
+            except (JournalError, OSError, StorageError) as error:
                 assert os.strerror(number) in str(error)
         if left[0] >= 0:
             break
         run(spec(), folder, images)
         assert story(folder) == story(tmp_path / "whole")
     assert step > 30
+
+
+@pytest.mark.parametrize("lost", [5, 6, 8])
+def test_a_folder_that_is_gone_is_told_and_not_made_anew(tmp_path, images, lost) -> None:
+    """After that record a disk is unmounted, say: the next write of either kind meets it."""
+    folder, away = tmp_path / "s", tmp_path / "away"
+
+    def move(record, state) -> None:
+        if record["n"] == lost:
+            folder.rename(away)
+
+    with pytest.raises(StorageError, match="is gone"):
+        run(spec(), folder, images, move)
+    assert not folder.exists()
+    assert read(away).records == lost + 1
+    away.rename(folder)
+    run(spec(), folder, images)
+    run(spec(), tmp_path / "whole", images)
+    assert story(folder) == story(tmp_path / "whole")
 
 
 def test_every_prefix_of_a_stores_history_resumes(store, images, monkeypatch, tmp_path) -> None:

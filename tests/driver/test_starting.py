@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
+from pathlib import Path
 
 import pytest
 from test_service import TINY
 
 import sweeps
 from sweeps.driver.starting import started_from
-from sweeps.errors import CheckpointError, PreflightError, SpecError, SweepExists
+from sweeps.errors import CheckpointError, SpecError, SweepExists
 from sweeps.spec import SweepSpec
+from sweeps.track.store import prepare
 from sweeps.trial import checkpoint
+from sweeps.trial.datasets import load
+from sweeps.trial.session import train
 
 pytestmark = [
     pytest.mark.ray,
@@ -21,37 +24,46 @@ pytestmark = [
 ]
 
 
-def test_from_a_path_or_a_run_every_trial_starts_there(storage, tmp_path) -> None:
-    common = {**TINY, "storage": str(storage), "stopping": {"name": "none"}}
-    teacher = sweeps.run({**common, "name": "teacher", "search": {"trials": 1}})
-    path = checkpoint.best(teacher.folder / "trials" / "00000")
-    still = {"training.optimizer.lr": 1e-9, "model.noise.strength": {"choice": [0.5, 1]}}
-    spec = {**common, "name": "pupil", "space": still, "search": {"sampler": "grid"}}
-    pupil = sweeps.run(spec, start_from=path)
-    accuracies = [t.values("val_accuracy")[1] for t in pupil.state.trials.values()]
-    assert len(accuracies) == 2 and min(accuracies) > teacher.best.value - 0.05 > 0.5
-    start = pupil.spec.training.start
-    assert (start.source, start.sha256) == (str(path), checkpoint.digest(path.read_bytes()))
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory) -> Path:
+    """The last checkpoint of a trial."""
+    spec = SweepSpec.model_validate({"name": "s", **TINY, "space": {}})
+    data, folder = load(spec.data), tmp_path_factory.mktemp("learnt")
+    list(train(spec.trial({}, 0), data, folder, device="cpu"))
+    return folder / "epoch-000003.pt"
 
-    with sqlite3.connect(storage / "mlflow.db") as db:
-        query = "select run_uuid from tags where key = 'sweep.trial' and run_uuid in (select "
-        query += "run_uuid from runs join experiments using (experiment_id) where name='teacher')"
-        (run,) = db.execute(query.replace("where name", "where experiments.name")).fetchone()
+
+def test_every_trial_of_a_sweep_starts_there(storage, learnt, tmp_path) -> None:
+    still = {"training.optimizer.lr": 1e-9, "model.noise.strength": {"choice": [0.5, 1]}}
+    spec = {**TINY, "name": "pupil", "storage": str(storage), "space": still}
+    spec |= {"search": {"sampler": "grid"}, "stopping": {"name": "none"}}
+    pupil = sweeps.run(spec, start_from=learnt)
+    accuracies = [t.values("val_accuracy")[1] for t in pupil.state.trials.values()]
+    before = checkpoint.load(learnt)["history"][-1]["metrics"]["val_accuracy"]
+    assert len(accuracies) == 2 and min(accuracies) > before - 0.05 > 0.5
+    start = pupil.spec.training.start
+    assert (start.source, start.sha256) == (str(learnt), checkpoint.digest(learnt.read_bytes()))
     named = SweepSpec.model_validate(spec)
-    by_run, raw = started_from(run, named, pupil.folder)
-    assert raw == path.read_bytes() and by_run.training.start.source == run
-    assert by_run.identity() == pupil.spec.identity() != named.identity()
-    moved = shutil.copy(path, tmp_path / "copy.pt")
-    journal = (pupil.folder / "journal.jsonl").read_bytes()
-    sweeps.run(spec, start_from=moved)  # the same weights: the same sweep, which is finished
-    assert (pupil.folder / "journal.jsonl").read_bytes() == journal
+    moved, _ = started_from(str(shutil.copy(learnt, tmp_path / "copy.pt")), named, pupil.folder)
+    assert moved.identity() == pupil.spec.identity() != named.identity()
     with pytest.raises(SweepExists, match=r"training\.start"):
         sweeps.run(spec)
 
-    wide = {**spec, "name": "wide", "model": {"options": {"depth": 1, "width": 24}, "noise": {}}}
-    with pytest.raises(PreflightError, match=r"the checkpoint to start from does not fit"):
-        sweeps.run(wide, start_from=path)
-    assert not sweeps.load("wide", storage=str(storage)).state.epochs
+
+def test_a_run_gives_its_best_or_last_checkpoint(storage, learnt) -> None:
+    from mlflow.tracking import MlflowClient
+
+    prepare(uri := f"sqlite:///{storage}/mlflow.db")
+    client = MlflowClient(uri)
+    place = client.create_experiment("logged", str(storage / "logged"))
+    run = client.create_run(place).info.run_id
+    for role, path in (("best", learnt), ("last", learnt.with_name("epoch-000002.pt"))):
+        file = shutil.copy(path, learnt.with_name(f"{role}.pt"))
+        client.log_artifact(run, str(file), "checkpoints")
+    for source, path in ((run, "best"), (f"{run}/last", "last")):
+        spec, raw = started_from(source, SweepSpec(name="s"), storage / "s")
+        assert raw == learnt.with_name(f"{path}.pt").read_bytes()
+        assert spec.training.start.source == source
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def numbers(content: bytes) -> list[int]:
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_however_it_was_merged_it_is_read_whole(place, seed) -> None:
     """Sessions of any length, ended or killed, each beginning with a read."""
     dice, done = random.Random(seed), 0
@@ -57,7 +57,7 @@ def test_however_it_was_merged_it_is_read_whole(place, seed) -> None:
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("ahead", [1, 4, 5, 6, 11, 30])
+@pytest.mark.parametrize("ahead", [1, 5, 30])
 def test_a_writer_that_was_replaced_is_refused_for_ever(place, ahead) -> None:
     """However far the next ones are, and whatever they have merged and removed."""
     away = Segments(place)
