@@ -18,7 +18,7 @@ from sweeps.errors import UNWRITABLE, PreflightError, StorageError, SweepError, 
 from sweeps.journal import Journal
 from sweeps.spec import START_FILE, SweepSpec
 from sweeps.state import Observer
-from sweeps.storage import truth, write_whole
+from sweeps.storage import origin, truth, write_whole
 from sweeps.track import launcher
 from sweeps.track.store import store_uri
 from sweeps.values import values_of
