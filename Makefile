@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without bytecode every worker pays seconds for its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sweep test test-cluster test-image smoke check install format lock clean
+.PHONY: sweep test test-heavy test-cluster test-image smoke check install format lock clean
 
 sweep: .venv/.runtime  ## run the demonstration sweep, end to end
 	$(BIN)/sweeps run sweeps/configs/digits.yaml
@@ -15,6 +15,9 @@ test: .venv/.dev  ## run the tests
 test-image: .venv/.server  ## build the image without an engine; MLflow on PostgreSQL (as root)
 	bash docker/test_image.sh
 	$(BIN)/python benchmarks/postgres.py
+
+test-heavy: .venv/.dev  ## the longer proofs: kills of a sweep in a store, trials that share GPUs
+	$(BIN)/python -m pytest -m heavy
 
 test-cluster: .venv/.runtime  ## a cluster of three test hosts, killed and resumed; root, openssh-server, rsync
 	$(BIN)/python benchmarks/cluster/proof.py

@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeps.driver import cluster, nodes, packing
 from sweeps.driver.folder import opened
-from sweeps.errors import UNWRITABLE, PreflightError, StorageError, SweepError, SweepStopped
+from sweeps.errors import UNWRITABLE, JournalError, PreflightError, SweepError, SweepStopped
 from sweeps.journal import Journal
 from sweeps.spec import START_FILE, SweepSpec
 from sweeps.state import Observer
@@ -27,7 +27,7 @@ AtEnd = Callable[[Path], Callable[[], Any]]
 DELIVERY_S = 60.0
 """Seconds that MLflow has to take the rest."""
 LOST_S = 5.0
-"""The same when the sweep's store is lost, from which the tracker takes files."""
+"""The same when the place of the sweep takes no more files, or is lost."""
 
 
 def execute(
@@ -69,7 +69,7 @@ def execute(
                 at_end(folder)()
             else:
                 _drive(journal, folder, address, observe, at_end)
-        except StorageError:
+        except (JournalError, PreflightError):  # what cannot be written cannot be delivered
             patience = LOST_S
             raise
         finally:

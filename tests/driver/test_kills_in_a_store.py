@@ -11,6 +11,7 @@ from sweeps.storage import at, working_folder
 
 
 @pytest.mark.root
+@pytest.mark.heavy
 def test_killed_and_resumed_without_what_was_local(
     namespaced, store, tmp_path, tmp_path_factory, monkeypatch
 ) -> None:

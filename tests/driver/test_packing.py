@@ -111,6 +111,7 @@ def test_without_a_gpu_to_measure_on_a_trial_keeps_a_whole_one():
 
 
 @pytest.mark.root
+@pytest.mark.heavy
 def test_trials_share_logical_gpus_by_the_injected_memory(namespaced, tmp_path):
     (tmp_path / "looped.py").write_text(LOOP)
     (tmp_path / "sweep.py").write_text(SWEEP)
@@ -118,7 +119,7 @@ def test_trials_share_logical_gpus_by_the_injected_memory(namespaced, tmp_path):
     output = script.communicate()[0]
     assert script.returncode == 0, output
     found = json.loads((tmp_path / "found").read_text())
-    assert found["asked"] == [["auto", 4], [0.5, 8]]
+    assert found["asked"][:2] == [["auto", 4], [0.5, 8]]  # then anew every few seconds
     assert found["said"] == 0.5
     assert len(found["gpus"]) == 10
     assert set(found["gpus"]) <= {0.0, 1.0, 2.0, 3.0}

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import journals
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 
 from sweeps import journal
 from sweeps.errors import JournalError
@@ -27,6 +28,8 @@ DRAWN = """return [...document.querySelectorAll(".plotly-graph-div")].map(
 def opened(browser, page) -> None:
     browser.get_log("browser")
     browser.get(page.as_uri())
+    loaded = "return document.readyState === 'complete' && !!document.querySelector('main')"
+    WebDriverWait(browser, 60).until(lambda browser: browser.execute_script(loaded))
 
 
 def fail_early(folder, spec=None) -> None:
@@ -178,7 +181,7 @@ def test_a_confirmation_is_shown_with_its_arms_and_comparisons(
         seeds=[1, 2], arms=[arm("trial 3", 0.95, False), arm("plain", 0.93, True)],
         comparisons=[against],
     )  # fmt: skip
-    monkeypatch.setattr(confirmed, "_found", lambda sweep: found)
+    monkeypatch.setattr(confirmed, "confirmation", lambda sweep: found)
     sweep, _ = page
     sections = [facts.summary(sweep), *confirmed.confirmed(sweep)]
     opened(browser, render(tmp_path, "x", [], sections, ""))

@@ -148,6 +148,7 @@ def test_the_best_model_is_the_best_epoch_of_the_best_trial(tmp_path):
     folder = tmp_path / "x"
     journals.write_sweep(folder, spec, trials=0, close=False)
     trial, place = spec.trial({}, 0), folder / "trials" / "00000"
+    place.parent.mkdir()
     with journal.Journal(folder) as log:
         log.write("trial", trial=0, params={}, seed=0)
         for result in train(trial, load(spec.data), place, device="cpu"):
