@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -79,7 +80,8 @@ class Lab:
             "print('NODES', sum(n['Alive'] for n in ray.nodes()))"
         )
         said = self.head.run(f'. ~/.sweeps.sh; python -c "{code}"').stdout
-        return int(said.rpartition("NODES")[2]) if "NODES" in said else 0
+        found = re.search(r"NODES (\d+)", said)  # the raylet may speak after it
+        return int(found[1]) if found else 0
 
     def _add(self, name: str, number: int) -> None:
         host = Host(name, number, self.base, self.base / "shared")
