@@ -12,6 +12,8 @@ from typing import NamedTuple
 Values = Sequence[float]
 _FEWEST = 8
 """Values to bootstrap: of 5, the interval covers the mean in 91 % instead of 95 %, of 3 in 76 %."""
+_ROUNDING = 1e-12
+"""Differences of figures this close are one: 0.97 - 0.96 is not 0.96 - 0.95 in binary."""
 
 
 class Interval(NamedTuple):
@@ -91,17 +93,18 @@ def student_interval(values: Values, confidence: float = 0.95) -> Interval | Non
 def paired_p(differences: Values) -> float | None:
     """Two-sided p of the paired t test that the mean difference is 0; None for a single one.
 
-    Equal differences, such as few seeds on few images give, leave t without a deviation: then it is
-    the sign test's.
+    Differences equal but for rounding, such as few seeds on few images give, leave t without a
+    deviation: then it is the sign test's.
     """
     n, spread = len(differences), deviation(differences)
     if spread is None:
         return None
-    if len(set(differences)) == 1:
-        return 0.5 ** (n - 1) if differences[0] else 1.0
+    centre = mean(differences)
+    if max(differences) - min(differences) <= _ROUNDING:
+        return 0.5 ** (n - 1) if abs(centre) > _ROUNDING else 1.0
     from scipy.stats import t
 
-    return 2 * float(t.sf(abs(mean(differences)) / spread * math.sqrt(n), n - 1))
+    return 2 * float(t.sf(abs(centre) / spread * math.sqrt(n), n - 1))
 
 
 def probability_of_improvement(ours: Values, theirs: Values) -> float:

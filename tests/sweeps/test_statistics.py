@@ -58,6 +58,10 @@ def test_few_or_equal_values_say_no_more_than_they_can() -> None:
     assert paired_p([0.3]) is None
     assert paired_p([0.0, 0.0, 0.0]) == 1.0
     assert paired_p([0.3, 0.3]) == 0.5  # not 0: two seeds cannot be sure of anything
+    apart = [hits / 600 - (hits + 4) / 600 for hits in (578, 583, 580)]
+    assert len(set(apart)) > 1  # one difference, in binary not quite
+    assert paired_p(apart) == 0.25
+    assert paired_p([0.1 + 0.2 - 0.3, 0.0]) == 1.0
     assert mean_interval([0.4] * 8) == (0.4, 0.4)
     assert mean_interval([1.0, 2.0, 4.0]) == student_interval([1.0, 2.0, 4.0])
 
