@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sweeps.checks import confirming, networks, paths, searching, training
-from sweeps.errors import Mistake
+from sweeps.errors import Mistake, SpecError
 from sweeps.spec import SweepSpec
+from sweeps.storage import working_folder
 from sweeps.trial.locate import check_data
 
 
@@ -21,6 +22,7 @@ def check(spec: SweepSpec) -> list[Mistake]:
     if mistakes := [*paths.space_values(spec)]:
         return mistakes
     found = [
+        *_storage(spec),
         *check_data(spec.data),
         *training.evaluate(spec),
         *networks.models(spec),
@@ -40,3 +42,11 @@ def check(spec: SweepSpec) -> list[Mistake]:
 def _where_written(mistake: Mistake, spec: SweepSpec) -> Mistake:
     """A field that the space varies is written there."""
     return replace(mistake, path=f"space.{mistake.path}") if mistake.path in spec.space else mistake
+
+
+def _storage(spec: SweepSpec) -> list[Mistake]:
+    try:
+        working_folder(spec.storage)
+    except SpecError as error:
+        return error.mistakes
+    return []

@@ -104,7 +104,7 @@ def _take(lock: IO[str], folder: Path) -> None:
             return
         except OSError:
             if not left:
-                text = f"{folder.name} is being run by another driver ({folder})"
+                text = f"{folder.name} is being run by another driver ({truth(folder)})"
                 raise SweepBusy(text) from None
             time.sleep(0.1)
 

@@ -48,9 +48,10 @@ def _same_objective(spec: SweepSpec, earlier: State) -> bool:
 
 
 def _missing(name: str, storage: Path) -> Mistake:
-    known = sorted(path.parent.name for path in storage.glob(f"*/{FILE}"))
+    begun = (path for path in storage.glob(f"*/{FILE}") if path.stat().st_size)
+    known = sorted(path.parent.name for path in begun)
     rule = f"there is no such sweep in {storage}"
-    return Mistake("search.from", rule, name, suggest(name, [k for k in known if k != name]))
+    return Mistake("search.from", rule, name, suggest(name, known))
 
 
 def _useless(spec: SweepSpec, name: str, earlier: State) -> Mistake:

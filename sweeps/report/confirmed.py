@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sweeps.confirmed.verdict import in_points
 from sweeps.report.confirmation import Arm, Comparison, Confirmation
-from sweeps.statistics import Interval
+from sweeps.statistics import FEWEST, Interval
 
 
 def shown(found: Confirmation) -> RenderableType:
@@ -83,10 +83,11 @@ def _fixed(value: float | None, digits: int = 4) -> str:
 
 
 def _note(found: Confirmation) -> str:
+    of_mean = "bootstrap" if len(found.seeds) >= FEWEST else "Student's"
     text = (
         f"Test figures of configurations chosen on validation, each trained in full on the same "
         f"{len(found.seeds)} fresh seeds ({found.seeds[0]} to {found.seeds[-1]}), tested once. "
-        f"{100 * found.confidence:g} % intervals: bootstrap of a mean, paired t (±) of a "
+        f"{100 * found.confidence:g} % intervals: {of_mean} of a mean, paired t (±) of a "
         "difference. IQM: interquartile mean."
     )
     if found.comparisons:

@@ -8,6 +8,7 @@ path alone says where the truth is, so whoever is given the folder finds the sto
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from sweeps.errors import Mistake, SpecError
@@ -15,6 +16,8 @@ from sweeps.storage.objects import SCHEME, ObjectPath
 
 Place = Path | ObjectPath
 """A file or folder, or an object or prefix, with the methods that both have."""
+
+_SCHEMED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def cache() -> Path:
@@ -30,12 +33,12 @@ def working_folder(storage: str) -> Path:
         SpecError: the address is of no kind that we know.
     """
     storage = os.path.expandvars(storage)
-    if "://" not in storage:
+    if storage.strip() and "\0" not in storage and not _SCHEMED.match(storage):
         return Path(storage).expanduser().absolute()
-    parts = storage.removeprefix(SCHEME).strip("/").split("/")
+    parts = storage.removeprefix(SCHEME).rstrip("/").split("/")
     if not storage.startswith(SCHEME) or any(part in ("", ".", "..") for part in parts):
         rule = "is a folder, or s3://BUCKET or s3://BUCKET/PREFIX"
-        raise SpecError([Mistake("storage", rule, repr(storage))])
+        raise SpecError([Mistake("storage", rule, repr(storage), "Write one of these")])
     return cache().joinpath("s3", *parts)
 
 

@@ -56,6 +56,10 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
         ("", "is empty, and a sweep wants at least a space. Ready ones:"),
         ('training: {epochs: "27"}', "training.epochs: a number is needed, found '27'"),
         ('space: {training.batch_size: "64"}', "number is needed, found '64'"),
+        ("storage: s3:/bucket/x", "storage: is a folder, or s3://BUCKET or s3://BUCKET/PREFIX"),
+        ("storage: s3:///bucket", "(found 's3:///bucket'). Write one of these"),
+        ('storage: ""', "storage: is a folder, or s3://BUCKET or s3://BUCKET/PREFIX (found '')"),
+        ('storage: "x\\0y"', "storage: is a folder, or s3://BUCKET"),
         ("training: {schedule: {name: step}}", "step needs milestones, or it never steps"),
         (
             "training: {epochs: 3, schedule: {warmup_epochs: 4}}",
