@@ -1,4 +1,4 @@
-"""The figure and the table of `sweeps/configs/study/fashion_ghost.yaml`, from its folder.
+"""The figure and the table of `sweeps/configs/fashion_ghost.yaml`, from its folder.
 
     python benchmarks/fashion_study.py SWEEP_FOLDER OUTPUT_FOLDER
 
