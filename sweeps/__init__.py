@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -205,26 +204,14 @@ def _execute(
     spec: SweepSpec, folder: Path, address: str | None, observe: Any, start: bytes | None = None
 ) -> Sweep:
     from sweeps.driver.tuner import execute
+    from sweeps.report.launcher import Reporter
     from sweeps.report.results import Sweep
     from sweeps.storage import truth
 
-    options: dict[str, Any] = {"address": address, "observe": observe, "start": start}
-    if not execute(spec, folder, at_end=_report, **options):
+    reporter = Reporter(folder)
+    ends: dict[str, Any] = {"observe": reporter.beside(observe), "at_end": reporter.write}
+    if not execute(spec, folder, address=address, start=start, **ends):
         place = str(truth(folder).parent)
         again = shlex.join(["sweeps", "sync", folder.name, "--storage", place])
         print(f"warning: MLflow has not received everything. Later: {again}", file=sys.stderr)
     return Sweep(folder)
-
-
-def _report(folder: Path) -> Callable[[], Any]:
-    """Write the report in a process of its own, while Ray shuts down; gives what waits for it."""
-    command = [sys.executable, "-m", "sweeps.report", str(folder)]
-    log = folder / "logs" / "report.log"
-    with log.open("a") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
-
-    def wait() -> None:
-        if process.wait():
-            print(f"warning: the report could not be written; see {log}", file=sys.stderr)
-
-    return wait

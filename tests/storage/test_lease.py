@@ -63,6 +63,7 @@ def test_in_the_same_working_copy_the_last_driver_is_known_to_be_dead(store, mon
 
 
 def test_a_driver_that_was_replaced_ends_at_its_next_record(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(lease, "BEAT_S", 3600.0)  # neither renews: the first is stalled
     with opened(SPEC, working_folder(store) / "s") as stalled:
         (at(store) / "s" / lease.FILE).unlink()
         elsewhere(monkeypatch, tmp_path)
