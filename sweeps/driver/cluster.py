@@ -77,7 +77,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 def connected(address: str | None) -> Iterator[None]:
     """A Ray of our own on this machine, or the cluster at `address`; shut down or left at the end.
 
-    Without an address, that of the environment variable RAY_ADDRESS counts.
+    Without an address, that of the environment variable RAY_ADDRESS counts; `local` is none.
 
     A Ray that this process has joined already is used and left alone.
 
@@ -91,7 +91,7 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = _joined(address)
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     try:
         if address:
@@ -109,6 +109,11 @@ def connected(address: str | None) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _joined(address: str | None) -> str | None:
+    found = address or os.environ.get("RAY_ADDRESS")
+    return None if found == "local" else found
 
 
 def _answers(address: str) -> None:
@@ -188,8 +193,7 @@ def places(resources: ResourcesSpec, address: str | None = None) -> int:
     import ray
 
     found = ray.cluster_resources()
-    joined = address or os.environ.get("RAY_ADDRESS")
-    later = to_come(resources) if joined else 0
+    later = to_come(resources) if _joined(address) else 0
     most = [resources.concurrency] if resources.concurrency else []
     fits = []
     for kind, need in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus)):

@@ -9,7 +9,8 @@ from sweeps.driver import cluster
 
 
 @pytest.mark.parametrize(
-    ("inherited", "joined"), [(None, "local"), ("10.0.0.1:6379", "10.0.0.1:6379")]
+    ("inherited", "joined"),
+    [(None, "local"), ("local", "local"), ("auto", "auto")],
 )
 def test_no_ray_that_lies_about_is_joined_unless_the_environment_says_so(
     monkeypatch, inherited, joined
