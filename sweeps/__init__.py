@@ -208,9 +208,10 @@ def _execute(
     from sweeps.report.results import Sweep
     from sweeps.storage import truth
 
-    reporter = Reporter(folder)
-    ends: dict[str, Any] = {"observe": reporter.beside(observe), "at_end": reporter.write}
-    if not execute(spec, folder, address=address, start=start, **ends):
+    with Reporter(folder) as reporter:
+        ends: dict[str, Any] = {"observe": reporter.beside(observe), "at_end": reporter.write}
+        arrived = execute(spec, folder, address=address, start=start, **ends)
+    if not arrived:
         place = str(truth(folder).parent)
         again = shlex.join(["sweeps", "sync", folder.name, "--storage", place])
         print(f"warning: MLflow has not received everything. Later: {again}", file=sys.stderr)
