@@ -1,12 +1,12 @@
 """Claim: `sweeps run` on digits.yaml takes a fraction of what plain Ray Tune takes.
 
-    python benchmarks/sweep.py [--repeats 3] [--out benchmarks/results/sweep.txt]
+    python benchmarks/sweep.py [--repeats 3] [--peers optuna] [--out benchmarks/results/sweep.txt]
 
 Whole commands, interleaved, each in a fresh folder, wall time from start to exit. Prints per arm
 the median and range of seconds, epochs, seconds per epoch, best accuracy and where the time went,
 then the ratios. Arms: ours; Ray Tune and Optuna alone with our training (`ours`) and with training
 written by hand (`own`). The number of epochs differs between arms, since ASHA decides with what has
-arrived: look at both columns.
+arrived: look at both columns. `--peers` leaves out the other scheduler's arms; `--out` appends.
 """
 
 from __future__ import annotations
@@ -77,13 +77,15 @@ def run_peer(kind: str, training: str, folder: Path) -> dict:
     return {**json.loads(out.strip().splitlines()[-1]), "seconds": seconds}
 
 
-def measure(repeats: int) -> dict[str, list[dict]]:
-    """All arms in turn, `repeats` times over."""
+def measure(repeats: int, peers: list[str]) -> dict[str, list[dict]]:
+    """All arms of these peers and ours in turn, `repeats` times over."""
     found: dict[str, list[dict]] = {}
     for index in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             found.setdefault("sweeps run", []).append(run_ours(Path(folder)))
         for kind, training in PEERS:
+            if kind not in peers:
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 done = run_peer(kind, training, Path(folder))
             found.setdefault(f"{kind} {training}", []).append(done)
@@ -106,6 +108,8 @@ def table(found: dict[str, list[dict]]) -> str:
             f"{arm:<14}{spread:<22}{epochs:<8g}{middle / epochs:<9.3f}{best:<8.4f}{phases}"
         )
     for arm, goal in GOALS.items():
+        if arm not in found:
+            continue
         ratios = [
             a["seconds"] / b["seconds"]
             for a, b in zip(found["sweeps run"], found[arm], strict=True)
@@ -121,14 +125,16 @@ def main() -> None:
     """Measure and print; with --out also keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peers", nargs="+", choices=["ray", "optuna"], default=["ray", "optuna"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     hardware = f"{os.cpu_count()} cores ({platform.machine()}), no GPU used"
     head = f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, n = {options.repeats}, interleaved"
-    text = f"{head}\n{table(measure(options.repeats))}"
+    text = f"{head}\n{table(measure(options.repeats, options.peers))}"
     print(text)
     if options.out:
-        options.out.write_text(text + "\n")
+        with options.out.open("a") as out:
+            print(text, file=out)
 
 
 if __name__ == "__main__":
