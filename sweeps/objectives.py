@@ -69,9 +69,17 @@ def losses(objective: ObjectiveSpec, second: SecondSpec, pair: Pair) -> Pair:
 
 
 def pair_of(objective: ObjectiveSpec, trial: Trial) -> Pair | None:
-    """The trial's last value of each of two objectives; None when it has none."""
-    path = list(course(objective, trial.results))
-    return (path[-1].value, path[-1].second) if path else None
+    """What `course` ends with of two objectives; None when it has nothing."""
+    assert objective.second is not None
+    names = (objective.metric, objective.second.metric)
+    told = [tuple(r["metrics"].get(name) for name in names) for r in trial.results]
+    known = [pair for pair in told if None not in pair]
+    if not known:
+        return None
+    value, second = known[-1]
+    if objective.second.take == "median":
+        second = statistics.median(second for _, second in known)
+    return value, second
 
 
 def front(state: State) -> list[Trial]:

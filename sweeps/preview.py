@@ -39,11 +39,11 @@ def preview(spec: SweepSpec) -> str:
 
 def _aims(spec: SweepSpec) -> str:
     """`max val_accuracy`, and what the second objective is where there is one."""
-    first, second = f"{spec.objective.mode} {spec.objective.metric}", spec.objective.second
+    aims, second = spec.objective.aims, spec.objective.second
     if second is None:
-        return first
+        return aims
     how = "the last epoch's" if second.take == "last" else "the median of its epochs"
-    return f"{first} and {second.mode} {second.metric} ({how}): their Pareto front"
+    return f"{aims} ({how}): their Pareto front"
 
 
 def _confirmation(spec: SweepSpec) -> list[str]:
@@ -56,7 +56,9 @@ def _confirmation(spec: SweepSpec) -> list[str]:
         axes = ", ".join(baselines.tuned(spec, name)) or "nothing"
         settings = _settings(confirm.baselines[name])
         lines.append(f"  {name}: {settings}; tunes {axes} in {trials} trials")
-    arms = f"the best {confirm.top}" + (" and each baseline's best" if confirm.baselines else "")
+    front = " of the front" if spec.objective.second else ""
+    others = " and each baseline's best" if confirm.baselines else ""
+    arms = f"the best {confirm.top}{front}{others}"
     count = baselines.confirmations(spec)
     lines += [
         f"confirm    {arms}, on {confirm.seeds} fresh seeds: {count} trials in full",
@@ -101,7 +103,7 @@ def _stopping(spec: SweepSpec) -> list[str]:
         ]
     unit, last = "epochs", f"the last epoch is {epochs}"
     if stopping.seconds:
-        unit, last = "seconds", f"decided at the end of the epoch that reaches them; {last}"
+        unit, last = "seconds", f"as the epoch ends that reaches them; {last}"
     best = f"the best 1/{stopping.reduction} {_by_both(spec)}go on at {unit}"
     if stopping.name == "asha":
         return [f"asha: {best} {_listed(rungs)}; {last}"]

@@ -9,6 +9,7 @@ import math
 import statistics
 from typing import Any
 
+from sweeps.objectives import front
 from sweeps.selection import due, expected
 from sweeps.spec import rungs, steps
 from sweeps.state import State, Trial
@@ -32,6 +33,8 @@ def summary_lines(state: State, left: float | None, with_running: bool = True) -
         lines.append(f"trials past rung ({unit})  {past}")
     if best := state.best():
         lines.append(f"best {best_so_far(state)} so far  {point(best, state)}")
+    if found := front(state):
+        lines.append(f"front of {len(found)} trials that none beats in both objectives")
     if confirming := confirmed(state):
         lines.append(confirming)
     if with_running:

@@ -64,7 +64,7 @@ TIMINGS = ("seconds", "images_per_second")
 
 
 class SecondSpec(Frozen):
-    """A second epoch metric, traded against the first along a Pareto front."""
+    """A second epoch metric, traded against the first along a Pareto front; or its bare name."""
 
     metric: str
     mode: Literal["max", "min"]
@@ -75,6 +75,8 @@ class SecondSpec(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _usual_ways(cls, raw: Any) -> Any:
+        if isinstance(raw, str):
+            raw = {"metric": raw}
         if not isinstance(raw, dict):
             return raw
         name = str(raw.get("metric", ""))
@@ -93,8 +95,14 @@ class ObjectiveSpec(Frozen):
     mode: Literal["max", "min"] = "max"
     """Defaults to min for a metric whose name ends in loss or error."""
     second: SecondSpec | None = Field(default=None, exclude_if=lambda second: second is None)
-    """Improved beside `metric`: the search is for the Pareto front of both. The best trial, and
-    what is confirmed, are still chosen by `metric` alone."""
+    """Improved beside `metric`: the search is for the Pareto front of both. The best trial is still
+    the best in `metric`; `confirm` takes the front's best in `metric`, and each baseline's."""
+
+    @property
+    def aims(self) -> str:
+        """`max val_accuracy`, or `max val_accuracy and min seconds`."""
+        both = [self, *([self.second] if self.second else [])]
+        return " and ".join(f"{each.mode} {each.metric}" for each in both)
 
     @property
     def test_metric(self) -> str:

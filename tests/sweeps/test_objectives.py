@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sweeps.objectives import course, crowding, front, layers, pair_of
 from sweeps.search.search import Search
+from sweeps.selection import chosen
 from sweeps.spec import ObjectiveSpec, SweepSpec
 from sweeps.state import State, Trial
 
@@ -81,7 +82,8 @@ def test_only_trials_trained_in_full_stand_on_the_front() -> None:
 def test_timings_count_by_their_median_and_others_by_the_last() -> None:
     rows = [(0.1, 9.0), (0.2, 1.0), (0.3, 2.0)]
     assert pair_of(TWO, trial(0, rows)) == (0.3, 2.0)
-    assert [at.second for at in course(TWO, trial(0, rows).results)] == [9.0, 5.0, 2.0]
+    found = list(course(TWO, trial(0, rows).results))
+    assert [at.second for at in found] == [9.0, 5.0, 2.0] and found[-1].value == 0.3
     last = ObjectiveSpec.model_validate({"second": {"metric": "seconds", "take": "last"}})
     assert [at.second for at in course(last, trial(0, rows).results)] == [9.0, 1.0, 2.0]
     assert pair_of(TWO, trial(0, [])) is None
@@ -94,6 +96,7 @@ def test_a_second_objective_has_its_usual_way() -> None:
         return second.mode, second.take
 
     assert usual("seconds") == ("min", "median")
+    assert ObjectiveSpec.model_validate({"second": "seconds"}) == TWO
     assert usual("images_per_second") == ("max", "median")
     assert usual("val_loss") == ("min", "last")
     assert usual("train_accuracy") == ("max", "last")
@@ -107,3 +110,15 @@ def test_a_second_objective_and_rungs_in_seconds_are_part_of_the_identity() -> N
     found = {SweepSpec.model_validate({"name": "s"} | other).identity() for other in others}
     assert len({one.identity(), *found}) == 3
     assert "second" not in one.model_dump()["objective"]
+
+
+def test_what_is_confirmed_stands_on_the_front() -> None:
+    confirm = {"top": 3, "seeds": 2}
+    one = SweepSpec.model_validate(spec().model_dump() | {"confirm": confirm})
+    rows = [(0.9, 3.0), (0.8, 3.5), (0.7, 1.0), (0.6, 2.0)]
+    trials = {n: trial(n, [row]) for n, row in enumerate(rows)}
+    for number, each in trials.items():
+        each.params = {"a": number / 10, "b": 0.5}
+    assert [each.trial.number for each in chosen(State(spec=one, trials=trials))] == [0, 2]
+    alone = one.model_copy(update={"objective": ObjectiveSpec()})
+    assert [each.trial.number for each in chosen(State(spec=alone, trials=trials))] == [0, 1, 2]

@@ -163,7 +163,7 @@ def test_hyperbands_brackets_are_a_function_of_the_number() -> None:
         ),
         (
             {"seconds": [2.5, 10.0]},
-            ["go on at seconds 2.5, 10; decided", "at most 864, at least 58"],
+            ["go on at seconds 2.5, 10; as the epoch ends", "at most 864, at least 58"],
         ),
         (
             {"name": "hyperband", "seconds": [2.5, 10.0]},
