@@ -63,7 +63,7 @@ def story(folder) -> list:
         SECONDS,
         {"stopping": {"name": "hyperband", "seconds": [1.0, 4.0]}},
         TWO,
-        TWO | {"search": {"trials": 10, "sampler": "gp", "startup_trials": 9}},
+        TWO | {"stopping": {"name": "hyperband"}},
         TWO | SECONDS,
     ],
 )

@@ -240,7 +240,7 @@ def test_a_batch_larger_than_the_images_is_refused(storage) -> None:
 
 def test_two_objectives_under_rungs_in_seconds(storage) -> None:
     changes = {"stopping": {"seconds": [1e-6, 1e-5], "reduction": 2}}
-    spec = TINY | changes | {"name": "two", "objective": {"second": {"metric": "seconds"}}}
+    spec = TINY | changes | {"name": "two", "objective": {"second": "seconds"}}
     sweep = sweeps.run(spec | {"storage": str(storage)})
     trials = sweep.searched()
     assert {t.status for t in trials} <= {"finished", "pruned"} and len(trials) == 5

@@ -11,6 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sweeps.objectives import losses, pair_of
+from sweeps.progress import summary_lines
 from sweeps.report.exports import exported
 from sweeps.report.front import front_figure
 from sweeps.report.page import front as section
@@ -73,6 +74,8 @@ def test_texts_and_exports_list_it(sweep) -> None:
     assert "tpe for max val_accuracy and min lr" in text and "on the front" in text
     assert [each["trial"] for each in facts["front"]] == [each.trial for each in sweep.front]
     assert f"trials {sweep.front[0].trial} (" in status(sweep)
+    front = f"front of {len(sweep.front)} trials that none beats in both objectives"
+    assert front in summary_lines(sweep.state, None)
     assert b"The front of max val_accuracy and min lr" in exported(sweep, "md")
     frame = sweep.frame().set_index("trial")
     assert sorted(frame.index[frame["on_front"]]) == sorted(e.trial for e in sweep.front)
