@@ -51,6 +51,7 @@ class Ours:
 
     def __init__(self, seed: int, sampler: str = "tpe", stopping: str = "asha"):
         from sweeps.driver.stopping import Stopping
+        from sweeps.objectives import Reached
         from sweeps.search.search import Search
         from sweeps.spec import SweepSpec
 
@@ -58,7 +59,7 @@ class Ours:
         search = {"sampler": sampler, "seed": seed, "trials": 10_000}
         tree = {"name": "b", "space": space, "search": search, "stopping": {"name": stopping}}
         spec = SweepSpec.model_validate(tree | {"training": {"epochs": EPOCHS}})
-        self.search, self.stopping = Search(spec), Stopping(spec)
+        self.search, self.stopping, self.reached = Search(spec), Stopping(spec), Reached
 
     def propose(self, number: int) -> tuple[tuple[int, ...], int]:
         """A point and a seed."""
@@ -67,7 +68,7 @@ class Ours:
 
     def stops(self, number: int, epoch: int, value: float) -> bool:
         """Take in an epoch; whether the trial ends."""
-        return self.stopping.stops(number, epoch, value)
+        return self.stopping.stops(number, self.reached(epoch, value))
 
     def end(self, number: int, status: str, values: dict[int, float]) -> None:
         """Take in how a trial ended."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from sweeps.spec import SweepSpec, rungs, trial_count
+from sweeps.spec import SweepSpec, steps, trial_count
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -19,7 +19,7 @@ def shares(spec: SweepSpec) -> list[float]:
     stopping = spec.stopping
     if stopping.name != "hyperband":
         return [1.0]
-    full = len(rungs(spec)) + 1
+    full = len(steps(spec)) + 1
     counts = [
         math.ceil(full / (full - k) * stopping.reduction ** (full - 1 - k)) for k in range(full)
     ]
@@ -37,15 +37,15 @@ def bracket(spec: SweepSpec, number: int) -> int:
     return len(shares(spec)) - 1
 
 
-def rungs_of(spec: SweepSpec, number: int) -> list[int]:
-    """Epochs at which it is decided whether trial `number` goes on."""
-    return rungs(spec)[bracket(spec, number) :]
+def rungs_of(spec: SweepSpec, number: int) -> list[int] | list[float]:
+    """Epochs (or seconds) at which it is decided whether trial `number` goes on."""
+    return steps(spec)[bracket(spec, number) :]
 
 
 def least_epochs(spec: SweepSpec) -> int:
     """Epochs if every trial stops as early as it may; one of each bracket never does.
 
-    The median lets at least `min_samples` through.
+    The median lets at least `min_samples` through. One epoch may reach all rungs in seconds.
     """
     trials, epochs, stopping = trial_count(spec), spec.training.epochs, spec.stopping
     if stopping.name == "median":
@@ -53,5 +53,8 @@ def least_epochs(spec: SweepSpec) -> int:
         return through * epochs + (trials - through) * min(stopping.grace, epochs)
     first = [rungs_of(spec, number)[:1] for number in range(trials)]
     brackets = {step[0] for step in first if step}
+    if stopping.seconds:
+        stopped = sum(1 if step else epochs for step in first)
+        return stopped + len(brackets) * (epochs - 1)
     stopped = sum(step[0] if step else epochs for step in first)
-    return stopped + sum(epochs - step for step in brackets)
+    return int(stopped + sum(epochs - step for step in brackets))

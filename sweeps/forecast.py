@@ -20,6 +20,7 @@ from sweeps.brackets import least_epochs
 from sweeps.driver.cluster import ENVIRONMENT
 from sweeps.driver.stopping import Stopping
 from sweeps.errors import PreflightError
+from sweeps.objectives import Reached
 from sweeps.spec import Scalar, SweepSpec, trial_count
 from sweeps.trial.checkpoint import KEPT
 
@@ -65,15 +66,19 @@ class Forecast:
     """Bytes."""
 
 
-def epochs_of(spec: SweepSpec) -> Range:
+def epochs_of(spec: SweepSpec, pace: tuple[float, float] = (1.0, 1.0)) -> Range:
     """Epochs of all trials: if as few as can be go on at each rung; likely ones; if all go on.
 
     Likely is what the stopping lets through of trials in random order. As ASHA does not wait, that
     is more than its rate says; a search that gets better lets through still more.
+
+    Args:
+        spec: the sweep.
+        pace: seconds of the shortest epoch and of the longest, for rungs in seconds.
     """
     each, last = searches(spec), spec.training.epochs
     tested = confirmations(spec) * last
-    runs = [sum(_let_through(s, Random(seed)) for s in each) for seed in range(_RUNS)]
+    runs = [sum(_let_through(s, Random(seed), pace) for s in each) for seed in range(_RUNS)]
     return Range(
         sum(map(least_epochs, each)) + tested,
         statistics.mean(runs) + tested,
@@ -81,21 +86,27 @@ def epochs_of(spec: SweepSpec) -> Range:
     )
 
 
-def _let_through(spec: SweepSpec, chance: Random) -> int:
+def _let_through(spec: SweepSpec, chance: Random, pace: tuple[float, float]) -> int:
     """Epochs of one made-up search, its trials as good at the first rung as at the last."""
     stopping, last, epochs = Stopping(spec), spec.training.epochs, 0
     for trial in range(trial_count(spec)):
         value = chance.random()
-        stopped = (epoch for epoch in range(1, last) if stopping.stops(trial, epoch, value))
+        each = second = chance.uniform(*pace) if _by_time(spec) else 0.0
+        path = (Reached(e, value, second, (e - 1) * each, e * each) for e in range(1, last))
+        stopped = (at.epoch for at in path if stopping.stops(trial, at))
         epochs += next(stopped, last)
     return epochs
+
+
+def _by_time(spec: SweepSpec) -> bool:
+    return bool(spec.stopping.seconds or spec.objective.second)
 
 
 def forecast(spec: SweepSpec, smallest: Size, largest: Size, places: int) -> Forecast:
     """The whole sweep from two sizes; a budget ends it earlier, so it is a limit of the most."""
     trials, budget = planned(spec), spec.budget
     low, high = smallest.epoch_seconds, max(smallest.epoch_seconds, largest.epoch_seconds)
-    epochs = _capped(epochs_of(spec), budget.max_epochs)
+    epochs = _capped(epochs_of(spec, (low, high)), budget.max_epochs)
     work = Range(epochs.least * low, epochs.about * (low + high) / 2, epochs.most * high)
     at_once = min(places, trials)
     # One trial that goes on alone to the last epoch keeps a single place busy.

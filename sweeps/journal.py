@@ -21,6 +21,7 @@
                                                           alone: with the whole device
     result    trial, attempt, epoch, metrics, node,       an epoch, and what was decided on it:
               decision, rung                              continue, prune or finish; at which rung
+                                                          (an epoch; seconds with stopping.seconds)
     end       trial, status, epoch, value, reason, error  finished | pruned | failed | diverged
     reopen    trial, status, value                        an ended trial goes on: what it had been
     extend    changes                                     new values at dotted paths of the spec

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweeps import baselines
 from sweeps.brackets import bracket, least_epochs, shares
-from sweeps.spec import NU, Dimension, Scalar, SweepSpec, rungs, trial_count
+from sweeps.spec import NU, Dimension, Scalar, SweepSpec, steps, trial_count
 
 if TYPE_CHECKING:
     from sweeps.forecast import Forecast, Range, Size
@@ -20,7 +20,7 @@ def preview(spec: SweepSpec) -> str:
     width = max((len(path) for path in spec.space), default=0)
     lines = [
         f"{spec.name}: {spec.model.name} on {spec.data.name}",
-        f"objective  {spec.objective.mode} {spec.objective.metric}",
+        f"objective  {_aims(spec)}",
         "space",
         *(f"  {path:<{width}}  {axis(d)}{_meaning(path)}" for path, d in spec.space.items()),
         *(f"    {name}: {_settings(arm)}" for name, arm in spec.arms.items()),
@@ -37,6 +37,15 @@ def preview(spec: SweepSpec) -> str:
     return "\n".join(lines)
 
 
+def _aims(spec: SweepSpec) -> str:
+    """`max val_accuracy`, and what the second objective is where there is one."""
+    aims, second = spec.objective.aims, spec.objective.second
+    if second is None:
+        return aims
+    how = "the last epoch's" if second.take == "last" else "the median of its epochs"
+    return f"{aims} ({how}): their Pareto front"
+
+
 def _confirmation(spec: SweepSpec) -> list[str]:
     """What each baseline searches, and what is trained on fresh seeds for the test images."""
     confirm = spec.confirm
@@ -47,7 +56,9 @@ def _confirmation(spec: SweepSpec) -> list[str]:
         axes = ", ".join(baselines.tuned(spec, name)) or "nothing"
         settings = _settings(confirm.baselines[name])
         lines.append(f"  {name}: {settings}; tunes {axes} in {trials} trials")
-    arms = f"the best {confirm.top}" + (" and each baseline's best" if confirm.baselines else "")
+    front = " of the front" if spec.objective.second else ""
+    others = " and each baseline's best" if confirm.baselines else ""
+    arms = f"the best {confirm.top}{front}{others}"
     count = baselines.confirmations(spec)
     lines += [
         f"confirm    {arms}, on {confirm.seeds} fresh seeds: {count} trials in full",
@@ -81,7 +92,7 @@ def _beforehand(spec: SweepSpec) -> list[str]:
 
 def _stopping(spec: SweepSpec) -> list[str]:
     """When trials stop, in words; for Hyperband a line a bracket, with its number of trials."""
-    stopping, steps, epochs = spec.stopping, rungs(spec), spec.training.epochs
+    stopping, rungs, epochs = spec.stopping, steps(spec), spec.training.epochs
     if stopping.name == "none":
         return ["none"]
     if stopping.name == "median":
@@ -90,15 +101,26 @@ def _stopping(spec: SweepSpec) -> list[str]:
             f"of the others' means, once {stopping.min_samples} of them have come so far; "
             f"the last epoch is {epochs}",
         ]
-    best = f"the best 1/{stopping.reduction} go on at epochs"
+    unit, last = "epochs", f"the last epoch is {epochs}"
+    if stopping.seconds:
+        unit, last = "seconds", f"as the epoch ends that reaches them; {last}"
+    best = f"the best 1/{stopping.reduction} {_by_both(spec)}go on at {unit}"
     if stopping.name == "asha":
-        return [f"asha: {best} {', '.join(map(str, steps))}; the last epoch is {epochs}"]
+        return [f"asha: {best} {_listed(rungs)}; {last}"]
     counts = Counter(bracket(spec, number) for number in range(trial_count(spec)))
-    lines = [f"hyperband: {best} of the trial's bracket; the last epoch is {epochs}"]
+    lines = [f"hyperband: {best} of the trial's bracket; {last}"]
     for index in range(len(shares(spec))):
-        at = ", ".join(map(str, steps[index:])) or "none: in full"
+        at = _listed(rungs[index:]) or "none: in full"
         lines.append(f"bracket {index}, {counts[index]} trials: {at}")
     return lines
+
+
+def _by_both(spec: SweepSpec) -> str:
+    return "by both objectives " if spec.objective.second else ""
+
+
+def _listed(rungs: Sequence[float]) -> str:
+    return ", ".join(f"{rung:g}" for rung in rungs)
 
 
 def axis(dimension: Dimension) -> str:

@@ -9,8 +9,9 @@ import math
 import statistics
 from typing import Any
 
+from sweeps.objectives import front
 from sweeps.selection import due, expected
-from sweeps.spec import rungs
+from sweeps.spec import rungs, steps
 from sweeps.state import State, Trial
 from sweeps.text import short_names
 
@@ -28,9 +29,12 @@ def summary_lines(state: State, left: float | None, with_running: bool = True) -
     """
     lines = [headline(state, left)]
     if past := past_rungs(state):
-        lines.append(f"trials past rung (epoch)  {past}")
+        unit = "seconds" if state.spec and state.spec.stopping.seconds else "epoch"
+        lines.append(f"trials past rung ({unit})  {past}")
     if best := state.best():
         lines.append(f"best {best_so_far(state)} so far  {point(best, state)}")
+    if found := front(state):
+        lines.append(f"front of {len(found)} trials that none beats in both objectives")
     if confirming := confirmed(state):
         lines.append(confirming)
     if with_running:
@@ -88,9 +92,17 @@ def past_rungs(state: State) -> str:
     """`1: 20  3: 8  in full: 3`: trials that went on beyond each rung; empty without rungs."""
     assert state.spec is not None
     trials = [t for t in state.trials.values() if t.of is None]
-    past = [f"{epoch}: {sum(t.epoch > epoch for t in trials)}" for epoch in rungs(state.spec)]
+    if state.spec.stopping.seconds:
+        past = [f"{step:g}: {sum(_past(t, step) for t in trials)}" for step in steps(state.spec)]
+    else:
+        past = [f"{epoch}: {sum(t.epoch > epoch for t in trials)}" for epoch in rungs(state.spec)]
     full = sum(t.status == "finished" for t in trials)
     return "  ".join([*past, f"in full: {full}"]) if past else ""
+
+
+def _past(trial: Trial, seconds: float) -> bool:
+    """Whether the trial went on at a rung in seconds, or at a later one."""
+    return any((r["rung"] or 0) >= seconds and r["decision"] == "continue" for r in trial.results)
 
 
 def confirmed(state: State) -> str:

@@ -10,6 +10,7 @@ import statistics
 from dataclasses import dataclass
 
 from sweeps.baselines import fresh_seeds, planned, shares
+from sweeps.objectives import front
 from sweeps.spec import trial_count
 from sweeps.state import State, Trial
 
@@ -49,12 +50,17 @@ def chosen(state: State) -> list[Chosen]:
     """The best distinct configurations trained in full, best first; then each baseline's best.
 
     A configuration with several seeds counts by its mean. Fewer, where fewer were trained in full.
+    Of two objectives only those on the front are taken, the best in the first one first.
     """
     assert state.spec is not None
     confirm = state.spec.confirm
     if confirm is None:
         return []
-    out = _ranked(state, "")[: confirm.top]
+    out = _ranked(state, "")
+    if state.spec.objective.second:
+        on_front = [trial.params for trial in front(state)]
+        out = [each for each in out if each.trial.params in on_front]
+    out = out[: confirm.top]
     for name in confirm.baselines:
         out += _ranked(state, name)[:1]
     return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -10,7 +10,7 @@ from sweeps.fields import Fraction, Frozen, PositiveInt, Scalar
 
 LATER = (
     *("search.points", "search.priors", "search.from", "search.ghost_within_batch"),
-    *("stopping.brackets", "stopping.min_samples", "training.start"),
+    *("stopping.brackets", "stopping.min_samples", "stopping.seconds", "training.start"),
 )
 """Fields that came after the first sweeps: left at their defaults they are no part of a sweep's
 identity, so that older sweeps keep theirs."""
@@ -59,12 +59,50 @@ class SearchSpec(Frozen):
     drawn with replacement, so it may be.)"""
 
 
+TIMINGS = ("seconds", "images_per_second")
+"""Metrics of the training loop that no two runs of a trial report alike."""
+
+
+class SecondSpec(Frozen):
+    """A second epoch metric, traded against the first along a Pareto front; or its bare name."""
+
+    metric: str
+    mode: Literal["max", "min"]
+    """Defaults to min for a metric whose name ends in loss, error or seconds."""
+    take: Literal["last", "median"]
+    """Of a trial's epochs the last value, or the median so far; timings default to the median."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_ways(cls, raw: Any) -> Any:
+        if isinstance(raw, str):
+            raw = {"metric": raw}
+        if not isinstance(raw, dict):
+            return raw
+        name = str(raw.get("metric", ""))
+        take = "median" if name in TIMINGS else "last"
+        return {"mode": _usual_mode(name, "seconds"), "take": take, **raw}
+
+
+def _usual_mode(metric: str, *more: str) -> str:
+    return "min" if metric.endswith(("loss", "error", *more)) else "max"
+
+
 class ObjectiveSpec(Frozen):
-    """The epoch metric that the search improves."""
+    """The epoch metric that the search improves, or two of them."""
 
     metric: str = "val_accuracy"
     mode: Literal["max", "min"] = "max"
     """Defaults to min for a metric whose name ends in loss or error."""
+    second: SecondSpec | None = Field(default=None, exclude_if=lambda second: second is None)
+    """Improved beside `metric`: the search is for the Pareto front of both. The best trial is still
+    the best in `metric`; `confirm` takes the front's best in `metric`, and each baseline's."""
+
+    @property
+    def aims(self) -> str:
+        """`max val_accuracy`, or `max val_accuracy and min seconds`."""
+        both = [self, *([self.second] if self.second else [])]
+        return " and ".join(f"{each.mode} {each.metric}" for each in both)
 
     @property
     def test_metric(self) -> str:
@@ -75,9 +113,11 @@ class ObjectiveSpec(Frozen):
     @classmethod
     def _losses_go_down(cls, raw: Any) -> Any:
         if isinstance(raw, dict) and "mode" not in raw:
-            down = str(raw.get("metric", "")).endswith(("loss", "error"))
-            return {**raw, "mode": "min" if down else "max"}
+            return {**raw, "mode": _usual_mode(str(raw.get("metric", "")))}
         return raw
+
+
+Seconds = Annotated[float, Field(gt=0, strict=True)]
 
 
 class StoppingSpec(Frozen):
@@ -95,6 +135,9 @@ class StoppingSpec(Frozen):
     """Hyperband: how many, from the one with all rungs; null: down to the one with none."""
     min_samples: PositiveInt = 3
     """Median: so many others must have reached the epoch."""
+    seconds: tuple[Seconds, ...] = ()
+    """Rungs of asha and hyperband by time in place of epochs, ascending: a trial is compared at its
+    first epoch with so many recorded seconds of training and evaluation or more."""
 
 
 class ResourcesSpec(Frozen):

@@ -40,6 +40,7 @@ from sweeps.service import (
     PriorSpec,
     ResourcesSpec,
     SearchSpec,
+    SecondSpec,
     StoppingSpec,
     TrackingSpec,
 )
@@ -71,6 +72,7 @@ __all__ = [
     "Scalar",
     "ScheduleSpec",
     "SearchSpec",
+    "SecondSpec",
     "StartSpec",
     "StoppingSpec",
     "SweepSpec",
@@ -81,6 +83,7 @@ __all__ = [
     "rungs",
     "section",
     "space_size",
+    "steps",
     "trial_count",
 ]
 
@@ -198,14 +201,22 @@ def _strength(nu: float, noise: dict[str, Any] | None) -> float:
 
 
 def rungs(spec: SweepSpec) -> list[int]:
-    """Epochs at which ASHA or Hyperband decides, below the last epoch: grace · reduction^k."""
-    if spec.stopping.name in ("none", "median"):
+    """Epochs at which ASHA or Hyperband decides, below the last epoch: grace · reduction^k.
+
+    None where its rungs are in seconds.
+    """
+    if spec.stopping.name in ("none", "median") or spec.stopping.seconds:
         return []
     epochs, out = spec.stopping.grace, []
     while epochs < spec.training.epochs:
         out.append(epochs)
         epochs *= spec.stopping.reduction
     return out
+
+
+def steps(spec: SweepSpec) -> list[int] | list[float]:
+    """The rungs of ASHA or Hyperband: epochs, or seconds where it says so."""
+    return list(spec.stopping.seconds) or rungs(spec)
 
 
 def space_size(spec: SweepSpec) -> int | None:

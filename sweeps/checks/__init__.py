@@ -34,6 +34,7 @@ def check(spec: SweepSpec) -> list[Mistake]:
         *searching.points(spec),
         *searching.priors(spec),
         *searching.stopping(spec),
+        *searching.second(spec),
     ]
     known = list(dict.fromkeys(_where_written(mistake, spec) for mistake in found))
     return [*known, *confirming.confirm(spec, known, check)]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sweeps.constraints import MANY_COMBINATIONS, SIZES, broken_by, combinations
 from sweeps.errors import Mistake
-from sweeps.spec import Dimension, Scalar, SweepSpec, rungs, space_size, trial_count
+from sweeps.spec import Dimension, Scalar, SweepSpec, space_size, steps, trial_count
 from sweeps.text import suggest
 from sweeps.values import arms_of
 
@@ -124,13 +124,44 @@ def stopping(spec: SweepSpec) -> Iterator[Mistake]:
     name, brackets = spec.stopping.name, spec.stopping.brackets
     if brackets and name != "hyperband":
         yield Mistake("stopping.brackets", f"are Hyperband's; {name} has none", str(brackets))
-    elif brackets and brackets > len(rungs(spec)) + 1:
-        rule = f"there are {len(rungs(spec)) + 1} at most with these rungs"
+    elif brackets and brackets > len(steps(spec)) + 1:
+        rule = f"there are {len(steps(spec)) + 1} at most with these rungs"
         yield Mistake("stopping.brackets", rule, str(brackets), "Lower it, or leave it out")
-    if name != "none" and spec.stopping.grace > spec.training.epochs:
+    if spec.stopping.seconds:
+        yield from _seconds(spec)
+    elif name != "none" and spec.stopping.grace > spec.training.epochs:
         yield Mistake(
             "stopping.grace",
             "is above training.epochs, so nothing would ever be stopped",
             f"grace {spec.stopping.grace}, epochs {spec.training.epochs}",
             "Lower grace, or write stopping: {name: none}",
         )
+
+
+def _seconds(spec: SweepSpec) -> Iterator[Mistake]:
+    """Rungs in seconds beside those in epochs, out of order, or for a rule that has none."""
+    stopping, place = spec.stopping, "stopping.seconds"
+    found = ", ".join(f"{each:g}" for each in stopping.seconds)
+    if stopping.name not in ("asha", "hyperband"):
+        rule = f"are rungs of asha or hyperband; {stopping.name} has none"
+        yield Mistake(place, rule, found, "Leave them out")
+    if list(stopping.seconds) != sorted(set(stopping.seconds)):
+        yield Mistake(place, "must ascend", found, "Write the shortest first, each once")
+    if stopping.grace != 1:
+        rule = "counts epochs, and the rungs are in seconds"
+        yield Mistake("stopping.grace", rule, str(stopping.grace), "Leave one of them out")
+
+
+def second(spec: SweepSpec) -> Iterator[Mistake]:
+    """A second objective that is the first, or that sampler or stopping cannot take."""
+    if (other := spec.objective.second) is None:
+        return
+    if other.metric == spec.objective.metric:
+        rule = "is the first objective already"
+        yield Mistake("objective.second.metric", rule, other.metric, "Name another metric")
+    if spec.search.sampler == "cmaes":
+        rule = "CMA-ES takes one objective, and there are two"
+        yield Mistake("search.sampler", rule, "cmaes", "Use tpe, gp, qmc, random or grid")
+    if spec.stopping.name == "median":
+        rule = "the median rule compares one objective, and there are two"
+        yield Mistake("stopping.name", rule, "median", "Use asha, hyperband or none")

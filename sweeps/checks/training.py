@@ -16,6 +16,7 @@ from sweeps.constraints import (
     combinations,
 )
 from sweeps.errors import Mistake
+from sweeps.service import TIMINGS
 from sweeps.spec import GROUPED, SweepSpec, space_size
 from sweeps.text import suggest
 from sweeps.trial.locate import check_import_path
@@ -90,12 +91,15 @@ def loop(spec: SweepSpec) -> Iterator[Mistake]:
     loops = [loop for loop in values_of(spec, "training.loop") if loop]
     for loop in loops:
         yield from check_import_path(loop, "training.loop")
-    known = METRICS[spec.data.evaluate]
-    if not loops and spec.objective.metric not in known:
-        remedy = suggest(spec.objective.metric, list(known))
-        yield Mistake(
-            "objective.metric",
-            f"is no metric of the training loop with data.evaluate: {spec.data.evaluate}",
-            repr(spec.objective.metric),
-            remedy,
-        )
+    if loops:
+        return
+    rule = f"is no metric of the training loop with data.evaluate: {spec.data.evaluate}"
+    known: tuple[str, ...] = METRICS[spec.data.evaluate]
+    asked: list[tuple[str, str, tuple[str, ...]]] = [
+        ("objective.metric", spec.objective.metric, known)
+    ]
+    if second := spec.objective.second:
+        asked.append(("objective.second.metric", second.metric, (*known, *TIMINGS)))
+    for place, metric, known in asked:
+        if metric not in known:
+            yield Mistake(place, rule, repr(metric), suggest(metric, list(known)))

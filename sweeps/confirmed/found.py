@@ -88,7 +88,8 @@ def _missing(state: State, picked: list[Chosen], arms: list[Arm]) -> Iterator[st
     confirm = state.spec.confirm
     top = sum(not each.baseline for each in picked)
     if top < confirm.top:
-        yield f"{top} of the top {confirm.top} configurations: no more were trained in full."
+        lack = "stand on the front" if state.spec.objective.second else "were trained in full"
+        yield f"{top} of the top {confirm.top} configurations: no more {lack}."
     for name in confirm.baselines:
         if not any(each.baseline == name for each in picked):
             yield f"The baseline {name}: none of its trials was trained in full."

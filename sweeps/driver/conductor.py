@@ -16,6 +16,7 @@ from sweeps.driver import budget
 from sweeps.driver.searches import Searches
 from sweeps.driver.stopping import outcome
 from sweeps.journal import Journal
+from sweeps.objectives import Reached, course, required
 from sweeps.state import Observer, Trial
 
 
@@ -106,11 +107,12 @@ class Conductor:
         if trial.end or epoch <= trial.epoch:
             return bool(trial.end)  # retrained from a checkpoint older than the journal
         clean = {key: v if math.isfinite(v) else None for key, v in metrics.items()}
-        value = clean.get(self.spec.objective.metric)
-        if value is None:
-            self._without_objective(number, epoch, metrics)
+        if absent := [name for name in required(self.spec) if clean.get(name) is None]:
+            self._without(absent[0], number, epoch, metrics)
             return True
-        decision = self._decide(trial, epoch, value)
+        here = {"epoch": epoch, "metrics": clean}
+        *_, at = course(self.spec.objective, [*trial.results, here])
+        decision = self._decide(trial, at)
         self._write(
             "result",
             trial=number,
@@ -118,7 +120,7 @@ class Conductor:
             epoch=epoch,
             metrics=clean,
             decision=decision,
-            rung=self._searches.rung(trial, epoch),
+            rung=self._searches.rung(trial, at),
             node=node,
         )
         self._losses[number] = 0
@@ -156,13 +158,15 @@ class Conductor:
         self.refusal = reason
         self._live.clear()
 
-    def _without_objective(self, number: int, epoch: int, metrics: dict[str, float]) -> None:
-        name = self.spec.objective.metric
+    def _without(self, name: str, number: int, epoch: int, metrics: dict[str, float]) -> None:
         if name in metrics:
             status, kind, found = "diverged", "TrialDiverged", f"is {metrics[name]}"
         else:
             status, kind, found = "failed", "ObjectiveMissing", "is missing"
-        message = f"the objective {name} {found} at epoch {epoch}"
+        objective = self.spec.objective
+        known = (objective.metric, objective.second and objective.second.metric)
+        what = "the objective" if name in known else "stopping.seconds counts a metric:"
+        message = f"{what} {name} {found} at epoch {epoch}"
         self.failed(number, {"type": kind, "message": message}, status)
 
     def lost(self, number: int, error: dict[str, str]) -> None:
@@ -191,10 +195,10 @@ class Conductor:
         self._write("trial", trial=number, **self._searches.propose(number))
         return number
 
-    def _decide(self, trial: Trial, epoch: int, value: float) -> str:
-        if epoch >= self.spec.training.epochs:
+    def _decide(self, trial: Trial, at: Reached) -> str:
+        if at.epoch >= self.spec.training.epochs:
             return "finish"
-        return "prune" if self._searches.stops(trial, epoch, value) else "continue"
+        return "prune" if self._searches.stops(trial, at) else "continue"
 
     def _end(self, number: int, status: str, reason: str, error: dict | None = None) -> None:
         self._write_end(number, status, reason, error)

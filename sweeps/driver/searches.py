@@ -12,6 +12,7 @@ from typing import Any
 
 from sweeps.baselines import baseline_spec, shares
 from sweeps.driver.stopping import Stopping
+from sweeps.objectives import Reached, course
 from sweeps.search.search import Search
 from sweeps.selection import due
 from sweeps.spec import Scalar, SweepSpec
@@ -31,7 +32,7 @@ class _Group:
         self, spec: SweepSpec, settings: dict[str, Scalar | None], lent: Sequence[Record] = ()
     ):
         self.search, self._stopping = Search(spec, lent), Stopping(spec)
-        self._settings, self._space = settings, spec.space
+        self._settings, self._space, self._objective = settings, spec.space, spec.objective
         self._own: dict[int, int] = {}
         """Its own number of each trial."""
 
@@ -39,7 +40,7 @@ class _Group:
     def left(self) -> bool:
         return len(self._own) < self.search.total
 
-    def restore(self, trials: list[Trial], metric: str, last: int) -> None:
+    def restore(self, trials: list[Trial], last: int) -> None:
         """Take in its trials of a journal; what they reached below epoch `last` made the rungs."""
         self._own = {trial.number: own for own, trial in enumerate(trials)}
         self.search.restore(
@@ -49,23 +50,24 @@ class _Group:
             }
         )
         for trial in trials:
-            for epoch, value in trial.values(metric).items():
-                if epoch < last:
-                    self.stops(trial, epoch, value)
+            for at in course(self._objective, trial.results):
+                if at.epoch < last:
+                    self.stops(trial, at)
 
-    def stops(self, trial: Trial, epoch: int, value: float) -> bool:
-        return self._stopping.stops(self._own[trial.number], epoch, value)
+    def stops(self, trial: Trial, at: Reached) -> bool:
+        return self._stopping.stops(self._own[trial.number], at)
 
-    def rung(self, trial: Trial, epoch: int) -> int | None:
-        return self._stopping.rung(self._own[trial.number], epoch)
+    def rung(self, trial: Trial, at: Reached) -> float | None:
+        return self._stopping.rung(self._own[trial.number], at)
 
     def propose(self, number: int) -> dict[str, Any]:
         own = self._own[number] = len(self._own)
         params, seed = self.search.propose(own)
         return {"params": {**self._settings, **params}, "seed": seed}
 
-    def end(self, trial: Trial, metric: str) -> None:
-        self.search.end(self._own[trial.number], trial.status, trial.values(metric))
+    def end(self, trial: Trial) -> None:
+        path = course(self._objective, trial.results)
+        self.search.end(self._own[trial.number], trial.status, list(path))
 
 
 class Searches:
@@ -90,7 +92,7 @@ class Searches:
         trials = [t for _, t in sorted(self._state.trials.items()) if t.of is None]
         for name, group in self._groups.items():
             mine = [t for t in trials if t.baseline == name]
-            group.restore(mine, self._spec.objective.metric, self._spec.training.epochs)
+            group.restore(mine, self._spec.training.epochs)
 
     @property
     def left(self) -> bool:
@@ -107,17 +109,17 @@ class Searches:
         content = {"params": source.params, "seed": first.seed, "of": source.number}
         return content | ({"baseline": baseline} if baseline else {})
 
-    def stops(self, trial: Trial, epoch: int, value: float) -> bool:
+    def stops(self, trial: Trial, at: Reached) -> bool:
         """Whether a trial is to end at this epoch, before its last."""
         if trial.of is not None:
             return False
-        return self._groups[trial.baseline].stops(trial, epoch, value)
+        return self._groups[trial.baseline].stops(trial, at)
 
-    def rung(self, trial: Trial, epoch: int) -> int | None:
-        """`epoch` when it is one at which the trial's search decides."""
-        return self._groups[trial.baseline].rung(trial, epoch) if trial.of is None else None
+    def rung(self, trial: Trial, at: Reached) -> float | None:
+        """The rung that this epoch reached, where the trial's search decides at one."""
+        return self._groups[trial.baseline].rung(trial, at) if trial.of is None else None
 
     def end(self, trial: Trial) -> None:
         """Tell its search how a trial ended."""
         if trial.of is None:
-            self._groups[trial.baseline].end(trial, self._spec.objective.metric)
+            self._groups[trial.baseline].end(trial)

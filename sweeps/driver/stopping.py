@@ -3,7 +3,10 @@
 All is keyed by our trial numbers. Stock ASHA keys rungs by Tune's trial id, which a resumed trial
 does not keep: it would be counted twice. Here what the journal holds can be told again on resume,
 and an epoch told twice is recorded once. Ray's Hyperband draws a trial's bracket from numpy's
-global generator; here it follows from the number (sweeps/brackets.py).
+global generator; here it follows from the number (sweeps/brackets.py). Told seconds, Ray's ASHA
+would compare a trial that jumped over a rung with the earlier ones there at a later epoch; here it
+is compared at every rung that the epoch reached, by Ray's cutoff. Rungs of two objectives are our
+own (sweeps/driver/rungs.py).
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ from typing import Any, Protocol
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from sweeps.brackets import bracket, rungs_of, shares
-from sweeps.spec import SweepSpec, rungs
+from sweeps.driver.rungs import Ladder, ParetoRung
+from sweeps.objectives import Reached
+from sweeps.spec import SweepSpec, steps
 from sweeps.state import Trial
 
 
 class _Rule(Protocol):
-    def stops(self, trial: int, epoch: int, value: float) -> bool: ...
+    def stops(self, trial: int, at: Reached) -> bool: ...
 
 
 class Stopping:
@@ -32,46 +37,55 @@ class Stopping:
         if spec.stopping.name == "median":
             self._rules = [MedianRule(spec)]
         elif spec.stopping.name != "none":
-            steps = rungs(spec)
-            self._rules = [_Asha(spec, steps[k:]) for k in range(len(shares(spec)))]
+            self._rules = [_bracket(spec, index) for index in range(len(shares(spec)))]
 
-    def stops(self, trial: int, epoch: int, value: float) -> bool:
-        """Take in `value` after `epoch`; True when the trial should end."""
+    def stops(self, trial: int, at: Reached) -> bool:
+        """Take in where a trial stands after an epoch; True when it should end."""
         if not self._rules:
             return False
-        return self._rules[bracket(self._spec, trial)].stops(trial, epoch, value)
+        return self._rules[bracket(self._spec, trial)].stops(trial, at)
 
-    def rung(self, trial: int, epoch: int) -> int | None:
-        """`epoch` when it is a rung of that trial."""
-        return epoch if epoch in rungs_of(self._spec, trial) else None
+    def rung(self, trial: int, at: Reached) -> float | None:
+        """The last rung of that trial that the epoch reached, in epochs or in seconds."""
+        mine = rungs_of(self._spec, trial)
+        if self._spec.stopping.seconds:
+            return max((s for s in mine if at.before < s <= at.seconds), default=None)
+        return at.epoch if at.epoch in mine else None
+
+
+def _bracket(spec: SweepSpec, index: int) -> _Rule:
+    """Ray's ASHA where rungs are epochs of one objective; our own ladder where they are not."""
+    mine = steps(spec)[index:]
+    if spec.objective.second:
+        return Ladder(spec, mine, lambda: ParetoRung(spec))
+    if spec.stopping.seconds:
+        return Ladder(spec, mine, lambda: _Asha(spec, 1, last=2))
+    return _Asha(spec, int(mine[0]), spec.training.epochs) if mine else Ladder(spec, [])
 
 
 class _Asha:
-    """One bracket; without a rung nothing is stopped."""
+    """One bracket of Ray's, with rungs from epoch `first` on."""
 
-    def __init__(self, spec: SweepSpec, steps: list[int]):
-        self._asha: ASHAScheduler | None = None
-        if steps:
-            self._asha = ASHAScheduler(
-                time_attr="epoch",
-                metric="value",
-                mode=spec.objective.mode,
-                max_t=spec.training.epochs,
-                grace_period=steps[0],
-                reduction_factor=spec.stopping.reduction,
-            )
+    def __init__(self, spec: SweepSpec, first: int, last: int):
+        self._asha = ASHAScheduler(
+            time_attr="epoch",
+            metric="value",
+            mode=spec.objective.mode,
+            max_t=last,
+            grace_period=first,
+            reduction_factor=spec.stopping.reduction,
+        )
         self._known: set[int] = set()
 
-    def stops(self, trial: int, epoch: int, value: float) -> bool:
-        """Record `value` at the rung of `epoch`, if it is one."""
-        if self._asha is None:
-            return False
+    def stops(self, trial: int, at: Reached) -> bool:
+        """Record the value at the rung of the epoch, if it is one."""
         keyed: Any = SimpleNamespace(trial_id=trial)
         nothing: Any = None  # ASHA does not look at the controller
         if trial not in self._known:
             self._known.add(trial)
             self._asha.on_trial_add(nothing, keyed)
-        decision = self._asha.on_trial_result(nothing, keyed, {"epoch": epoch, "value": value})
+        told = {"epoch": at.epoch, "value": at.value}
+        decision = self._asha.on_trial_result(nothing, keyed, told)
         return decision == TrialScheduler.STOP
 
 
@@ -88,10 +102,10 @@ class MedianRule:
         self._sign = 1 if spec.objective.mode == "max" else -1
         self._values: dict[int, dict[int, float]] = {}
 
-    def stops(self, trial: int, epoch: int, value: float) -> bool:
-        """Record `value`, and compare from `grace` on."""
-        mine = self._values.setdefault(trial, {})
-        mine[epoch] = self._sign * value
+    def stops(self, trial: int, at: Reached) -> bool:
+        """Record the value, and compare from `grace` on."""
+        epoch, mine = at.epoch, self._values.setdefault(trial, {})
+        mine[epoch] = self._sign * at.value
         if epoch < self._grace:
             return False
         others = (o for number, o in self._values.items() if number != trial and max(o) >= epoch)
@@ -109,4 +123,7 @@ def outcome(spec: SweepSpec, trial: Trial) -> tuple[str, str]:
     if spec.stopping.name == "median":
         return "pruned", f"below the median of the others at epoch {last['epoch']}"
     name = {"asha": "ASHA"}.get(spec.stopping.name, "Hyperband")
+    if spec.stopping.seconds:
+        rung = f"{last['rung']:g} seconds, after epoch {last['epoch']}"
+        return "pruned", f"stopped by {name} at the rung of {rung}"
     return "pruned", f"stopped by {name} at the rung of epoch {last['epoch']}"

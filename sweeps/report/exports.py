@@ -89,6 +89,10 @@ def _markdown(sweep: Sweep) -> str:
         columns = ["trial", "value", "epochs", *sweep.labels.values(), "seed", "status"]
         parts.append(f"Best trials by {metric}, those trained in full first:")
         parts.append(_table([rows[number] for number in ranked], columns))
+    if sweep.front:
+        known = {each.trial: vars(each) | vars(each)["params"] for each in sweep.front}
+        parts.append(f"The front of {sweep.spec.objective.aims}, which no trial beats in both:")
+        parts.append(_table([*known.values()], ["trial", "value", "second", *sweep.spec.space]))
     if configurations := summary_rows(sweep):
         parts.append(f"Mean and sample standard deviation of {metric} over seeds:")
         parts.append(_table(configurations, ["configuration", "n", "mean", "sd"]))

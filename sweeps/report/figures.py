@@ -20,6 +20,7 @@ from sweeps.report.canvas import (
     varied,
 )
 from sweeps.report.distance import distance_figure, recorded
+from sweeps.report.front import front_figure
 from sweeps.report.maps import amount, ghost_map, isolation
 from sweeps.report.results import Sweep
 from sweeps.spec import rungs
@@ -31,11 +32,13 @@ _DPI = 130
 def draw(sweep: Sweep, folder: Path) -> list[Path]:
     """Draw what the sweep has data for into `folder`; returns the files.
 
-    The learning curves; then the map over ghost size and strength where the space has both, else a
-    plot of each dimension of the space by itself; then the weights' distance from their start. The
-    sweep must have a trial with a value.
+    The learning curves; of two objectives their front; then the map over ghost size and strength
+    where the space has both, else a plot of each dimension of the space by itself; then the
+    weights' distance from their start. The sweep must have a trial with a value.
     """
     figures = {"learning_curves.png": learning_curves(sweep)}
+    if sweep.front:
+        figures["pareto_front.png"] = front_figure(sweep)
     if amount(sweep):
         figures["ghost_map.png"] = ghost_map(sweep)
     elif varied(sweep):

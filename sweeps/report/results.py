@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sweeps import journal
 from sweeps.errors import CheckpointError
+from sweeps.objectives import front, pair_of
 from sweeps.spec import NoiseSpec, SweepSpec
 from sweeps.state import Trial
 from sweeps.storage import truth
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _OF_CONFIRM = ("baseline", "of")
+_OF_TWO = ("second", "on_front")
 _COLUMNS = ("trial", "status", "seed", "epochs", "value", "best_value", "seconds", "reason")
 
 
@@ -35,6 +37,17 @@ class Best:
     epochs: int
     complete: bool
     """False when no trial was trained in full, and this is the best of the others."""
+
+
+@dataclass(frozen=True)
+class OnFront:
+    """A trial that no other beats in both objectives."""
+
+    trial: int
+    params: dict[str, Any]
+    seed: int
+    value: float
+    second: float
 
 
 class Sweep:
@@ -71,6 +84,19 @@ class Sweep:
         return Best(trial.number, trial.params, trial.seed, value, trial.epoch, full)
 
     @property
+    def front(self) -> list[OnFront]:
+        """Of two objectives, the trials trained in full that none beats in both.
+
+        The best in the first objective comes first. Empty with one objective.
+        """
+        out = []
+        for trial in front(self.state):
+            pair = pair_of(self.spec.objective, trial)
+            assert pair is not None
+            out.append(OnFront(trial.number, trial.params, trial.seed, *pair))
+        return out
+
+    @property
     def labels(self) -> dict[str, str]:
         """Short name of each dotted path of the space, apart from the columns of `frame`."""
         paths = list(self.spec.space)
@@ -100,19 +126,22 @@ class Sweep:
 
     def rows(self) -> list[dict[str, Any]]:
         """What `frame` holds, one dict a trial."""
-        return [self._row(trial) for trial in self.state.trials.values()]
+        known = {each.trial for each in self.front}
+        return [self._row(trial, known) for trial in self.state.trials.values()]
 
     def frame(self) -> pandas.DataFrame:
         """One row a trial: its parameters under short names, what came of them, and why it ended.
 
         With `confirm:` in the spec, `baseline` names the baseline that the trial is of, and `of`
-        the trial whose configuration it confirms. `value` is the objective after the last epoch,
-        `best_value` the best of all its epochs, `seconds` the time from each attempt's start to its
-        last result, added up.
+        the trial whose configuration it confirms. With two objectives, `second` is the trial's
+        value of the other one, and `on_front` whether none beats it in both. `value` is the
+        objective after the last epoch, `best_value` the best of all its epochs, `seconds` the time
+        from each attempt's start to its last result, added up.
         """
         import pandas
 
-        own = [*_OF_CONFIRM] if self.spec.confirm else []
+        own = [*(_OF_TWO if self.spec.objective.second else ())]
+        own += [*_OF_CONFIRM] if self.spec.confirm else []
         columns = ["trial", "status", *self.labels.values(), *own, *_COLUMNS[2:]]
         return pandas.DataFrame(self.rows(), columns=columns)
 
@@ -155,7 +184,7 @@ class Sweep:
             )
         return load_model(path)
 
-    def _row(self, trial: Trial) -> dict[str, Any]:
+    def _row(self, trial: Trial, on_front: set[int]) -> dict[str, Any]:
         values = trial.values(self.spec.objective.metric).values()
         pick = max if self.spec.objective.mode == "max" else min
         confirm = self.spec.confirm
@@ -163,6 +192,7 @@ class Sweep:
             "trial": trial.number,
             "status": trial.status,
             **{short: trial.params.get(path) for path, short in self.labels.items()},
+            **(self._second(trial, on_front) if self.spec.objective.second else {}),
             **(dict(zip(_OF_CONFIRM, (trial.baseline, trial.of), strict=True)) if confirm else {}),
             "seed": trial.seed,
             "epochs": trial.epoch,
@@ -171,6 +201,11 @@ class Sweep:
             "seconds": round(_seconds(trial), 3),
             "reason": trial.end["reason"] if trial.end else "",
         }
+
+    def _second(self, trial: Trial, on_front: set[int]) -> dict[str, Any]:
+        pair = pair_of(self.spec.objective, trial)
+        found = (pair and pair[1], trial.number in on_front)
+        return dict(zip(_OF_TWO, found, strict=True))
 
 
 def effective_size(noise: NoiseSpec) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def _short(sweep: Sweep) -> str:
 
 def gathered(sweep: Sweep) -> dict[str, Any]:
     """The facts: plain values alone."""
-    state, best = sweep.state, sweep.best
+    state, best, two = sweep.state, sweep.best, sweep.spec.objective.second
     last = state.sessions[-1] if state.sessions else {"state": "not started"}
     if held(sweep.folder):
         last = {"state": "running"}
@@ -63,6 +64,7 @@ def gathered(sweep: Sweep) -> dict[str, Any]:
         "hours": state.seconds / 3600,
         "trial_hours": state.trial_seconds / 3600,
         "best": best and {"trial": best.trial, "value": best.value, "params": best.params},
+        **({"front": [asdict(each) for each in sweep.front]} if two else {}),
         **({"confirmation": found.as_dict()} if found else {}),
         "failures": failures(sweep),
     }
@@ -104,6 +106,9 @@ def _lines(sweep: Sweep, facts: dict[str, Any]) -> list[str]:
     ]
     if best := facts["best"]:
         lines.append(f"best     {best['value']:.4g}: trial {best['trial']}, {best['params']}")
+    if found := facts.get("front"):
+        pairs = ", ".join(f"{e['trial']} ({e['value']:.4g}, {e['second']:.4g})" for e in found)
+        lines.append(f"front    of {sweep.spec.objective.aims}: trials {pairs}")
     if found := facts.get("confirmation"):
         lines.append(f"confirm  {found['done']} of {found['total']} trials. {found['verdict']}")
     for failure in facts["failures"]:

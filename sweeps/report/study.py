@@ -12,11 +12,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import create_trial
 
 from sweeps.report.canvas import varied
 from sweeps.report.results import Sweep
+from sweeps.search.samplers import directions
 from sweeps.search.search import Search
 from sweeps.search.space import distribution
 from sweeps.spec import rungs
@@ -46,7 +47,7 @@ def write_study(sweep: Sweep) -> Path:
     study = optuna.create_study(
         study_name=sweep.spec.name,
         storage=JournalStorage(JournalFileBackend(str(path))),
-        direction=_direction(sweep),
+        directions=directions(sweep.spec.objective),
     )
     study.add_trials(search.told)
     return path
@@ -55,11 +56,14 @@ def write_study(sweep: Sweep) -> Path:
 def comparable(sweep: Sweep, least: int) -> Comparable | None:
     """The trials at the latest epoch at which at least `least` of them have a value.
 
-    Looks at the rungs and the last epoch. Values of different epochs do not compare: trials that
-    were stopped early are the worse ones and had fewer epochs. None when no epoch has so many.
+    Looks at the rungs and the last epoch, with rungs in seconds at every epoch. Values of different
+    epochs do not compare: trials that were stopped early are the worse ones and had fewer epochs.
+    None when no epoch has so many.
     """
     metric, space = sweep.spec.objective.metric, _space(sweep)
-    for epoch in [sweep.spec.training.epochs, *reversed(rungs(sweep.spec))]:
+    last = sweep.spec.training.epochs
+    looked = range(1, last) if sweep.spec.stopping.seconds else rungs(sweep.spec)
+    for epoch in [last, *reversed(looked)]:
         found = [
             (trial, value)
             for trial in sweep.searched()
@@ -67,7 +71,7 @@ def comparable(sweep: Sweep, least: int) -> Comparable | None:
         ]
         if len(found) < least:
             continue
-        study = optuna.create_study(direction=_direction(sweep))
+        study = optuna.create_study(direction=directions(sweep.spec.objective)[0])
         names = {path: sweep.labels[path] for path in space}
         shared = {names[path]: each for path, each in space.items()}
         for trial, value in found:
@@ -79,8 +83,3 @@ def comparable(sweep: Sweep, least: int) -> Comparable | None:
 
 def _space(sweep: Sweep) -> dict[str, BaseDistribution]:
     return {path: distribution(dimension) for path, dimension in varied(sweep).items()}
-
-
-def _direction(sweep: Sweep) -> StudyDirection:
-    maximise = sweep.spec.objective.mode == "max"
-    return StudyDirection.MAXIMIZE if maximise else StudyDirection.MINIMIZE

@@ -54,6 +54,8 @@ def summary(sweep: Sweep) -> RenderableType:
     parts: list[RenderableType] = [_head(sweep)]
     if sweep.ranked():
         parts.append(_top(sweep))
+    if sweep.front:
+        parts.append(_front(sweep))
     if rows := summary_rows(sweep):
         parts.append(_over_seeds(sweep, rows))
     if found := confirmation(sweep):
@@ -94,7 +96,8 @@ def _head(sweep: Sweep) -> RenderableType:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     grid.add_row(spec.name, standing(sweep))
-    grid.add_row("search", f"{spec.search.sampler} for {spec.objective.mode} {_objective(sweep)}")
+    on = f"({spec.model.name} on {spec.data.name})"
+    grid.add_row("search", f"{spec.search.sampler} for {spec.objective.aims} {on}")
     grid.add_row("trials", f"{len(trials)} of {total}: {by_status or 'none started'}")
     grid.add_row("epochs", f"{epochs} trained; {most} without early stopping")
     best = sweep.best
@@ -117,10 +120,6 @@ def standing(sweep: Sweep) -> str:
     last = sweep.state.sessions[-1] if sweep.state.sessions else {}
     known = {"interrupted": "interrupted", "stopped": "stopped", "budget": last.get("reason")}
     return known.get(last.get("state", "")) or "not finished"
-
-
-def _objective(sweep: Sweep) -> str:
-    return f"{sweep.spec.objective.metric} ({sweep.spec.model.name} on {sweep.spec.data.name})"
 
 
 def _top(sweep: Sweep) -> RenderableType:
@@ -146,6 +145,22 @@ def _top(sweep: Sweep) -> RenderableType:
             row.append(_number(effective_size(noise), 3) if noise else "no noise")
         table.add_row(*row, trial.status, style=None if trial.status == "finished" else "dim")
     return table
+
+
+def _front(sweep: Sweep) -> RenderableType:
+    """The front of two objectives, its best in the first one first."""
+    aims, front = sweep.spec.objective, sweep.front
+    assert aims.second is not None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in ("on the front", aims.metric, aims.second.metric):
+        table.add_column(name, justify="right")
+    table.add_column("parameters", overflow="fold")
+    for each in front[:_SHOWN]:
+        cells = (f"{sweep.labels.get(p, p)}={_number(v)}" for p, v in each.params.items())
+        pair = (_number(each.value), _number(each.second))
+        table.add_row(str(each.trial), *pair, " ".join(cells))
+    more = len(front) - _SHOWN
+    return Group(table, Text(f"and {more} more: trials.csv", style="dim")) if more > 0 else table
 
 
 def _over_seeds(sweep: Sweep, rows: list[dict[str, Any]]) -> RenderableType:

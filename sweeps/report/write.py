@@ -14,7 +14,10 @@ from sweeps.report.results import Sweep
 from sweeps.report.tables import as_text
 from sweeps.storage import ObjectPath, origin
 
-_FIGURES = ("learning_curves.png", "ghost_map.png", "isolation.png", "weight_distance.png")
+_FIGURES = (
+    *("learning_curves.png", "pareto_front.png", "ghost_map.png", "isolation.png"),
+    "weight_distance.png",
+)
 _TABLES = ("configurations.csv", "weight_distance.csv")
 _CONFIRMATION = "confirmation.json"
 PAGE = "index.html"

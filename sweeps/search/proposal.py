@@ -23,6 +23,7 @@ from sweeps.search.samplers import (
     modelled,
     seed_of,
 )
+from sweeps.search.two import shown
 from sweeps.spec import Scalar, SweepSpec
 
 Point = dict[str, Scalar]
@@ -78,7 +79,10 @@ class Proposal(BaseSampler):
     def _new(self, study: Study, trial: FrozenTrial) -> Point:
         search = self._spec.search
         believed = self._believes(study)
-        if search.sampler == "gp":
+        if search.sampler in ("tpe", "gp") and self._spec.objective.second:
+            study = shown(study, self._spec.objective)
+            trial = study.get_trials(deepcopy=False)[trial.number]
+        elif search.sampler == "gp":
             study = completed(study)
             trial = study.get_trials(deepcopy=False)[trial.number]
         for attempt in range(TRIES.get(search.sampler, USUAL_TRIES) + UNIFORM_TRIES):

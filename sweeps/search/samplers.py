@@ -12,6 +12,9 @@ qmc,        of no effect                of no effect                       of no
 random
 ==========  ==========================  =================================  ===================
 
+Of two objectives cmaes knows none. There tpe and gp see a trial stopped early with each objective
+at its place behind the best (sweeps/search/two.py), a diverged one with the worst of both.
+
 A trial that failed tells nothing about its point, and all leave it out. Values by epoch reach tpe
 (the last one of a trial stopped early) and gp. CMA-ES works on the axes that are ranges, from the
 middle outwards or from where an earlier sweep's best tenth lies; choices are drawn at random. A
@@ -37,10 +40,10 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeps.spec import SearchSpec
+from sweeps.spec import ObjectiveSpec, SearchSpec
 
 Distributions = dict[str, BaseDistribution]
 
@@ -51,6 +54,13 @@ TRIES = {"gp": 8}
 USUAL_TRIES = 256
 _FEWEST_LENT = 20
 """Trials of earlier sweeps that cmaes needs: its start is where the best tenth of them lies."""
+
+
+def directions(objective: ObjectiveSpec) -> list[StudyDirection]:
+    """Optuna's name for the direction of each objective."""
+    modes = [objective.mode, *([objective.second.mode] if objective.second else [])]
+    ways = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+    return [ways[mode] for mode in modes]
 
 
 def seed_of(search: SearchSpec, *parts: int | str) -> int:
@@ -117,7 +127,7 @@ def completed(study: Study) -> Study:
     first of them: its own last value). A diverged one has the worst of these values.
     """
     trials = study.get_trials(deepcopy=False)
-    sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
+    sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
     full = [t for t in trials if t.state == TrialState.COMPLETE]
     valued = {t.number: _in_full(t, full, sign) for t in trials if t.state.is_finished()}
     known = [v for v in valued.values() if v is not None]

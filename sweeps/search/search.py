@@ -7,7 +7,8 @@ random numbers an earlier process drew.
 
 Optuna is told when a trial ends: finished is COMPLETE with its last value; stopped early is PRUNED
 with its values by epoch; failed is FAIL; diverged is PRUNED without any value, for CMA-ES with an
-infinitely bad one. What each sampler makes of these stands in sweeps/search/samplers.py.
+infinitely bad one. What each sampler makes of these stands in sweeps/search/samplers.py. Of two
+objectives Optuna takes no values by epoch: they stand in the trial's attribute `course`.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.objectives import Reached, course
 from sweeps.search.lending import told
 from sweeps.search.proposal import Point, Proposal
-from sweeps.search.samplers import ranges
+from sweeps.search.samplers import directions, ranges
 from sweeps.search.space import distributions, grid
+from sweeps.search.two import COURSE
 from sweeps.spec import SweepSpec, trial_count
 from sweeps.state import Trial
 
@@ -44,11 +47,12 @@ class Search:
         self.total = trial_count(spec)
         self._space = distributions(spec.space)
         self._points = grid(spec.space) if spec.search.sampler == "grid" else None
-        direction = "maximize" if spec.objective.mode == "max" else "minimize"
-        self._study = optuna.create_study(direction=direction, sampler=RandomSampler(seed=0))
+        aims = directions(spec.objective)
+        self._study = optuna.create_study(directions=aims, sampler=RandomSampler(seed=0))
         lent_trials = [trial for record in lent for trial in told(record, self._space)]
         self._study.add_trials(lent_trials)
-        self._lent = [_on_ranges(trial) for trial in lent_trials]
+        one = spec.objective.second is None
+        self._lent = [_on_ranges(trial) for trial in lent_trials if one]
         self._open: dict[int, optuna.Trial] = {}
         self._seen: Counter[str] = Counter()
 
@@ -60,7 +64,7 @@ class Search:
         for number, ended in _events(trials):
             trial = trials[number]
             if ended:
-                self.end(number, trial.status, trial.values(self.spec.objective.metric))
+                self.end(number, trial.status, list(course(self.spec.objective, trial.results)))
             else:
                 self._enter(number, trial.params)
 
@@ -75,12 +79,31 @@ class Search:
         repeats = self._seen[_key(params)] - 1
         return params, self.spec.training.seed + repeats
 
-    def end(self, number: int, status: str, values: dict[int, float]) -> None:
-        """How trial `number` ended, with the objective's values by epoch."""
+    def end(self, number: int, status: str, path: Sequence[Reached] | Mapping[int, float]) -> None:
+        """How trial `number` ended, with where it stood after each epoch.
+
+        One objective may be given as values by epoch.
+        """
         trial = self._open.pop(number)
         if status == "failed":
             self._study.tell(trial, state=TrialState.FAIL)
-            return
+        elif self.spec.objective.second:
+            assert not isinstance(path, Mapping)
+            self._end_of_two(trial, status, path)
+        else:
+            known = path if isinstance(path, Mapping) else {at.epoch: at.value for at in path}
+            self._end_of_one(trial, status, dict(known))
+
+    def _end_of_two(self, trial: optuna.Trial, status: str, path: Sequence[Reached]) -> None:
+        last = path[-1] if path else None
+        if status != "diverged":
+            trial.set_user_attr(COURSE, [[at.epoch, at.value, at.second] for at in path])
+        if status == "finished" and last:
+            self._study.tell(trial, [last.value, last.second])
+        else:
+            self._study.tell(trial, state=TrialState.PRUNED)
+
+    def _end_of_one(self, trial: optuna.Trial, status: str, values: dict[int, float]) -> None:
         if status == "diverged":
             values = {}
             if self.spec.search.sampler == "cmaes":

@@ -72,7 +72,7 @@ def sweep_tags(state: State) -> dict[str, str]:
     """What is said of the sweep beside its numbers, but for what `progress_tags` says."""
     assert state.spec is not None
     tags = {f"version.{name}": str(value) for name, value in state.versions.items()}
-    tags["objective"] = f"{state.spec.objective.mode} {state.spec.objective.metric}"
+    tags["objective"] = state.spec.objective.aims
     if best := state.best():
         tags["best"] = run_name(best.number)
     if found := confirmation_of(state) if state.finished else None:

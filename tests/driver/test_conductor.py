@@ -15,6 +15,7 @@ from sweeps.driver.folder import opened
 from sweeps.driver.stopping import Stopping
 from sweeps.errors import PreflightError, SpecError, SweepBusy, SweepExists
 from sweeps.journal import read
+from sweeps.objectives import Reached
 from sweeps.spec import SweepSpec
 
 SPACE = {
@@ -147,14 +148,14 @@ def test_other_metrics_may_be_infinite(tmp_path) -> None:
 
 
 def test_asha_records_an_epoch_told_twice_once() -> None:
-    curve = [(n, 1, n / 10) for n in range(9)]
+    curve = [(n, Reached(1, n / 10)) for n in range(9)]
     once, twice = Stopping(spec()), Stopping(spec())
     told = [once.stops(*point) for point in curve]
     assert told == [twice.stops(*point) for point in curve]
     for point in curve:
         twice.stops(*point)
-    assert once.stops(99, 1, 0.55) == twice.stops(99, 1, 0.55)
-    assert once.stops(98, 1, 0.51) == twice.stops(98, 1, 0.51)
+    assert once.stops(99, Reached(1, 0.55)) == twice.stops(99, Reached(1, 0.55))
+    assert once.stops(98, Reached(1, 0.51)) == twice.stops(98, Reached(1, 0.51))
 
 
 def test_without_asha_nothing_stops(tmp_path) -> None:
@@ -238,7 +239,7 @@ def test_the_median_rule_is_rays(mode) -> None:
         trial, epoch = running.setdefault(number, (Keyed(number), 0))
         value = chance.random()
         found = rays.on_trial_result(None, trial, {"epoch": epoch + 1, "value": value})
-        assert ours.stops(number, epoch + 1, value) == (found == "STOP")
+        assert ours.stops(number, Reached(epoch + 1, value)) == (found == "STOP")
         running[number] = "stopped" if found == "STOP" else (trial, epoch + 1)
         stopped += found == "STOP"
     assert 5 < stopped < 25

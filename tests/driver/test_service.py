@@ -236,3 +236,15 @@ def test_a_batch_larger_than_the_images_is_refused(storage) -> None:
     spec = {"name": "big", "storage": str(storage), **TINY, "training": {"batch_size": 4096}}
     with pytest.raises(PreflightError, match="an epoch needs at least one batch"):
         sweeps.run(spec)
+
+
+def test_two_objectives_under_rungs_in_seconds(storage) -> None:
+    changes = {"stopping": {"seconds": [1e-6, 1e-5], "reduction": 2}}
+    spec = TINY | changes | {"name": "two", "objective": {"second": "seconds"}}
+    sweep = sweeps.run(spec | {"storage": str(storage)})
+    trials = sweep.searched()
+    assert {t.status for t in trials} <= {"finished", "pruned"} and len(trials) == 5
+    assert all(t.results[0]["rung"] == 1e-5 for t in trials)
+    assert all(t.epoch == (1 if t.status == "pruned" else 3) for t in trials)
+    assert sweep.front and sweep.front[0].trial == sweep.best.trial
+    assert (sweep.folder / "report" / "pareto_front.png").exists()

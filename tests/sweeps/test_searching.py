@@ -65,6 +65,36 @@ def spec(**fields) -> SweepSpec:
         ({"stopping": {"name": "hyperband", "brackets": 5}}, "there are 4 at most with these"),
         ({"stopping": {"name": "median", "grace": 99}}, "is above training.epochs"),
         (
+            {"stopping": {"name": "median", "seconds": [9.0]}},
+            "stopping.seconds: are rungs of asha or hyperband; median has none (found 9)",
+        ),
+        ({"stopping": {"seconds": [9.0, 3.5]}}, "must ascend (found 9, 3.5). Write the shortest"),
+        (
+            {"stopping": {"seconds": [9.0], "grace": 2}},
+            "stopping.grace: counts epochs, and the rungs are in seconds (found 2)",
+        ),
+        (
+            {"stopping": {"name": "hyperband", "brackets": 4, "seconds": [1.0, 3.0]}},
+            "there are 3 at most with these rungs",
+        ),
+        (
+            {"objective": {"second": {"metric": "val_accuracy"}}},
+            "objective.second.metric: is the first objective already (found val_accuracy)",
+        ),
+        (
+            {"objective": {"second": {"metric": "second"}}},
+            "objective.second.metric: is no metric of the training loop with data.evaluate: "
+            "validation (found 'second'). Did you mean seconds?",
+        ),
+        (
+            {"objective": {"second": {"metric": "seconds"}}, "search": {"sampler": "cmaes"}},
+            "search.sampler: CMA-ES takes one objective, and there are two (found cmaes)",
+        ),
+        (
+            {"objective": {"second": {"metric": "seconds"}}, "stopping": {"name": "median"}},
+            "stopping.name: the median rule compares one objective, and there are two",
+        ),
+        (
             {"space": {**SPACE, "model.noise.nu": 1, "model.noise.strength": 1}},
             "space.model.noise.nu: the strength follows from it and the ghost size. Leave out one",
         ),
@@ -131,6 +161,14 @@ def test_hyperbands_brackets_are_a_function_of_the_number() -> None:
             {"name": "median", "grace": 2, "min_samples": 5},
             ["from epoch 2 on", "once 5 of them", "at least 189"],
         ),
+        (
+            {"seconds": [2.5, 10.0]},
+            ["go on at seconds 2.5, 10; as the epoch ends", "at most 864, at least 58"],
+        ),
+        (
+            {"name": "hyperband", "seconds": [2.5, 10.0]},
+            ["bracket 0, 16 trials: 2.5, 10", "bracket 2, 6 trials: none: in full"],
+        ),
     ],
 )
 def test_the_preview_says_when_trials_stop(stopping, shown) -> None:
@@ -148,3 +186,9 @@ def test_the_preview_says_what_the_search_begins_with() -> None:
     assert "told beforehand of the trials of old that fit" in text
     assert "the first 1 from search.points" in text
     assert "training.optimizer.lr lies around 0.1 in 50% of the first 10 trials" in text
+
+
+def test_the_preview_names_both_objectives() -> None:
+    text = preview(spec(objective={"second": {"metric": "seconds"}}))
+    assert "max val_accuracy and min seconds (the median of its epochs): their Pareto" in text
+    assert "the best 1/3 by both objectives go on at epochs" in text

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from sweeps.objectives import pair_of
 from sweeps.report.page.confirmed import verdict
 from sweeps.report.page.layout import (
     STATUS_WORDS,
@@ -74,12 +75,16 @@ def trials(sweep: Sweep) -> Section:
     noises = {t.number: _noise(sweep, t) for t in shown}
     with_noise = any(noises.values())
     varied = {p: s for p, s in sweep.labels.items() if sweep.spec.space[p].kind != "fixed"}
-    columns = ["trial", sweep.spec.objective.metric, "epochs", *varied.values()]
+    second = sweep.spec.objective.second
+    columns = ["trial", sweep.spec.objective.metric, *([second.metric] if second else [])]
+    columns += ["epochs", *varied.values()]
     columns += [_NOISE] if with_noise else []
     columns += ["seed", "seconds", "how it ended"]
     rows = []
     for trial in shown:
-        row = [cell(trial.number), cell(sweep.value(trial)), cell(trial.epoch)]
+        pair = pair_of(sweep.spec.objective, trial) if second else None
+        row = [cell(trial.number), cell(sweep.value(trial))]
+        row += [*([cell(pair and pair[1])] if second else []), cell(trial.epoch)]
         row += [cell(trial.params.get(path)) for path in varied]
         row += [cell(noises[trial.number], 3)] if with_noise else []
         word = STATUS_WORDS[trial.status]
