@@ -33,5 +33,5 @@ class ConfirmSpec(Frozen):
     confidence: Fraction = 0.95
     """Of every interval; 1 - confidence is the chance of any false difference over all comparisons
     (Holm)."""
-    resamples: int = Field(default=10_000, ge=1000)
-    """Of the bootstrap."""
+    resamples: int = Field(default=10_000, ge=1000, le=1_000_000)
+    """Of the bootstrap, which holds all of them in memory at once."""

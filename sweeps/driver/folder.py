@@ -29,6 +29,7 @@ from sweeps.driver import lending
 from sweeps.errors import PreflightError, SweepBusy, SweepExists, SweepNotFound
 from sweeps.journal import FILE, LOCK, Journal, read
 from sweeps.spec import START_FILE, SweepSpec
+from sweeps.state import State
 from sweeps.storage import ObjectPath, Place, origin, truth, working_folder
 from sweeps.storage.lease import Lease
 from sweeps.storage.segments import Segments
@@ -63,6 +64,8 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
         StorageError: the store refuses or does not answer.
     """
     place = origin(folder)
+    if spec.search.from_ and _holds_nothing(folder, spec):
+        lending.wanted(spec, State(), folder.parent)  # refused before anything is made
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a")

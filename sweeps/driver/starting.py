@@ -23,8 +23,9 @@ def started_from(source: str, spec: SweepSpec, folder: Path) -> tuple[SweepSpec,
         folder: of the sweep; a run is looked for in its tracking store.
 
     Raises:
-        CheckpointError: there is none, or it is damaged or holds no model.
-        SpecError: the sweep trains with a loop of the user's own, which starts by itself.
+        CheckpointError: the run has none, or it is damaged or holds no model.
+        SpecError: there is no such file, or the sweep trains with a loop of the user's own, which
+            starts by itself.
     """
     if spec.training.loop:
         rule = "a loop of your own makes its first weights itself"
@@ -41,8 +42,9 @@ def started_from(source: str, spec: SweepSpec, folder: Path) -> tuple[SweepSpec,
         try:
             raw = place.read_bytes()
         except OSError as error:
-            remedy = "--from takes a checkpoint's path, or the id of an MLflow run"
-            raise CheckpointError(f"{place} cannot be read: {error}. {remedy}") from None
+            rule = f"the file cannot be read ({error.strerror or error})"
+            remedy = "Give a checkpoint's path, or the id of an MLflow run"
+            raise SpecError([Mistake("--from", rule, source, remedy)]) from None
     model_weights(checkpoint.parsed(raw, source), source)
     start = StartSpec(sha256=checkpoint.digest(raw), source=source)
     training = spec.training.model_copy(update={"start": start})

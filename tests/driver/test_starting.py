@@ -69,7 +69,6 @@ def test_a_run_gives_its_best_or_last_checkpoint(storage, learnt) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nowhere.pt", "nowhere.pt cannot be read: .*--from takes a checkpoint's path, or the id"),
         ("damaged.pt", "damaged.pt is damaged: its content does not match"),
         ("0123456789abcdef0123456789abcdef", "gives no checkpoints/best.pt: .* looked for in sqli"),
     ],
@@ -79,6 +78,12 @@ def test_a_source_that_is_none_is_refused(storage, tmp_path, monkeypatch, source
     (tmp_path / "damaged.pt").write_bytes(b"\0" * 500)
     with pytest.raises(CheckpointError, match=message):
         started_from(source, SweepSpec(name="s"), storage / "s")
+
+
+def test_a_file_that_is_not_there_is_bad_input(storage) -> None:
+    with pytest.raises(SpecError, match=r"--from: the file cannot be read .*nowhere\.pt") as found:
+        started_from("nowhere.pt", SweepSpec(name="s"), storage / "s")
+    assert found.value.exit_status == 2
 
 
 def test_a_loop_of_the_users_own_starts_by_itself(storage) -> None:

@@ -123,3 +123,9 @@ def test_what_bad_input_gets(confirm, more, message) -> None:
 def test_a_mistake_of_the_whole_sweep_is_said_once() -> None:
     text = mistakes("{baselines: {a: {}, b: {}}}", "data: {name: image_folder, root: nowhere}")
     assert text.count("nowhere") <= 2 and "confirm.baselines" not in text
+
+
+@pytest.mark.parametrize("resamples", ["1e12", "1000001", "999"])
+def test_resamples_that_no_memory_holds_or_that_say_nothing_are_refused(resamples) -> None:
+    assert "confirm.resamples" in mistakes(f"{{resamples: {resamples}}}")
+    assert spec("{resamples: 1000000}").confirm.resamples == 1_000_000
