@@ -64,6 +64,9 @@ def gathered(sweep: Sweep) -> dict[str, Any]:
         "trial_hours": state.trial_seconds / 3600,
         "best": best and {"trial": best.trial, "value": best.value, "params": best.params},
         **({"confirmation": found.as_dict()} if found else {}),
+        "left_out": [
+            {"node": node, "gpu": gpu, "reason": why} for (node, gpu), why in state.left_out.items()
+        ],
         "failures": failures(sweep),
     }
 
@@ -106,6 +109,9 @@ def _lines(sweep: Sweep, facts: dict[str, Any]) -> list[str]:
         lines.append(f"best     {best['value']:.4g}: trial {best['trial']}, {best['params']}")
     if found := facts.get("confirmation"):
         lines.append(f"confirm  {found['done']} of {found['total']} trials. {found['verdict']}")
+    lines += [
+        f"left out {gone['node']} GPU {gone['gpu']}: {gone['reason']}" for gone in facts["left_out"]
+    ]
     for failure in facts["failures"]:
         lines += _told(failure)
     return lines
