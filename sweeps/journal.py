@@ -23,6 +23,8 @@
               decision, rung                              continue, prune or finish; at which rung
                                                           (an epoch; seconds with stopping.seconds)
     end       trial, status, epoch, value, reason, error  finished | pruned | failed | diverged
+    device    node, gpu, out, reason                      a GPU that gets no more trials (out), or
+                                                          gets them again
     reopen    trial, status, value                        an ended trial goes on: what it had been
     extend    changes                                     new values at dotted paths of the spec
 

@@ -12,6 +12,8 @@ from sweeps.errors import JournalError
 from sweeps.spec import SweepSpec, put
 
 Record = dict[str, Any]
+Place = tuple[str, str]
+"""A machine's name and the numbers of its GPUs, as Ray gave them to a worker."""
 _UNFINISHED = ("pruned", "running")
 Observer = Callable[[Record, "State"], None]
 """Called with each new record and the state after it."""
@@ -75,6 +77,8 @@ class State:
     sessions: list[Record] = field(default_factory=list)
     lent: list[Record] = field(default_factory=list)
     """What earlier sweeps told the search, a record each."""
+    left_out: dict[Place, str] = field(default_factory=dict)
+    """GPUs that get no more trials, and why."""
     records: int = 0
     updated: float = 0.0
     ended: int = 0
@@ -90,7 +94,7 @@ class State:
     _leader: Trial | None = None
     """The best of the finished trials: looking for it among 10,000 takes 10 ms."""
 
-    def apply(self, record: Record) -> None:
+    def apply(self, record: Record) -> None:  # noqa: PLR0912 - a case for each kind
         """Take one record into the state.
 
         Raises:
@@ -122,6 +126,8 @@ class State:
                 self.trials[record["trial"]].results.append(record)
             case "end":
                 self._end(self.trials[record["trial"]], record)
+            case "device":
+                self._device(record)
             case "reopen":
                 self._reopen(self.trials[record["trial"]])
             case "extend":
@@ -161,6 +167,13 @@ class State:
         trial.end = record
         if trial.status == "finished" and trial.searches:
             self._leader = self._better([trial] if self._leader is None else [self._leader, trial])
+
+    def _device(self, record: Record) -> None:
+        place = (record["node"], record["gpu"])
+        if record["out"]:
+            self.left_out[place] = record["reason"]
+        else:
+            self.left_out.pop(place, None)
 
     def _reopen(self, trial: Trial) -> None:
         self.ended -= trial.end is not None

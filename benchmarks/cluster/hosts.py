@@ -141,7 +141,7 @@ class Host:
             f"export HOME=/home USER=lab PATH={ROOT}/.venv/bin:/usr/sbin:/usr/bin:/sbin:/bin; "
         )
         inside = environment + f"cd {shlex.quote(str(ROOT))}; " + command
-        clean = ["env", "-i", "TERM=dumb", "LANG=C.UTF-8"]
+        clean = ["env", "-i", "--default-signal=INT", "TERM=dumb", "LANG=C.UTF-8"]
         return [
             "nsenter",
             "-t",

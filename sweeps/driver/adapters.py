@@ -17,9 +17,12 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from sweeps.driver.cluster import Places
 from sweeps.driver.conductor import Conductor
+from sweeps.driver.devices import Devices, named
 from sweeps.driver.ending import Ending
 from sweeps.errors import TrialStopped
+from sweeps.state import Place
 
 REPORT = "report"
 """Key of a worker's result under which our own content stands, as JSON."""
@@ -39,20 +42,25 @@ class _Unsaved:
 class Assignments(_Unsaved, Searcher):
     """Hands the conductor's assignments to Tune, at most `places()` at a time."""
 
-    def __init__(self, conductor: Conductor, places: Callable[[], int], poll: Callable[[], None]):
+    def __init__(
+        self, conductor: Conductor, places: Places, devices: Devices, poll: Callable[[], None]
+    ):
         super().__init__()
         self._conductor = conductor
-        self._places = places
+        self._places, self._devices = places, devices
         self._poll = poll
 
     def suggest(self, trial_id: str) -> Any:
         """The next assignment as Tune's config; None while all places are taken."""
         self._poll()
-        if len(self._conductor.live) >= self._places():
+        if self._conductor.live and len(self._conductor.live) >= self._places(self._devices.held):
             return None
         if assignment := self._conductor.next():
-            return vars(assignment).copy()
-        return None if self._conductor.live else Searcher.FINISHED
+            return {**vars(assignment), "left_out": self._devices.left_out}
+        if self._conductor.live:
+            return None
+        self._devices.over = True
+        return Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """Nothing: the conductor was told by the scheduler."""
@@ -61,15 +69,19 @@ class Assignments(_Unsaved, Searcher):
 class Decisions(_Unsaved, FIFOScheduler):
     """Tells the conductor each result and loss, and gives Tune its decision."""
 
-    def __init__(self, conductor: Conductor, ending: Ending):
+    def __init__(self, conductor: Conductor, places: Places, devices: Devices, ending: Ending):
         super().__init__()
         self._conductor = conductor
+        self._places, self._devices = places, devices
         self._ending = ending
+        self._broken: dict[int, dict] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict) -> str:
         """Take in one epoch, or the failure that a worker caught."""
         number = trial.config["trial"]
         report = json.loads(result[REPORT])
+        if "held" in report or "broken" in report:
+            return self._of_device(trial, report, result["hostname"])
         self._ending.poll(at_once="stopped" in report)
         if "unwritable" in report:
             self._ending.unwritable(report["unwritable"])
@@ -86,10 +98,30 @@ class Decisions(_Unsaved, FIFOScheduler):
         if failure := report.get("failure"):
             self._conductor.failed(number, failure["error"], failure["status"])
             return TrialScheduler.STOP
-        over = self._conductor.result(
-            number, report["epoch"], report["metrics"], result.get("hostname", "")
-        )
+        node = result.get("hostname", "")
+        self._devices.well((node, report.get("gpu", "")))
+        over = self._conductor.result(number, report["epoch"], report["metrics"], node)
         return TrialScheduler.STOP if over else TrialScheduler.CONTINUE
+
+    def _of_device(self, trial: TuneTrial, report: dict, node: str) -> str:
+        if "held" in report:
+            return self._hold(trial, (node, report["held"]))
+        self._broken[trial.config["trial"]] = report
+        return TrialScheduler.CONTINUE  # to where the worker gives its process up
+
+    def _hold(self, trial: TuneTrial, place: Place) -> str:
+        """Let the worker hold a device that is left out, its trial go on elsewhere."""
+        if self._devices.hold(trial.trial_id):
+            self._conductor.stopped(trial.config["trial"], again=True)
+            if self._places(self._devices.held) < 1:
+                reason = self._conductor.state.left_out.get(place, "")
+                self._ending.unwritable(
+                    f"every GPU is left out, the last {named(place)}: {reason}. Mend it"
+                )
+        if self._devices.over or self._conductor.stopping or place not in self._devices.left_out:
+            self._devices.let_go(trial.trial_id)
+            return TrialScheduler.STOP
+        return TrialScheduler.CONTINUE
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         """The pending trial with the lowest number; the stock one looks through all ended ones."""
@@ -98,7 +130,12 @@ class Decisions(_Unsaved, FIFOScheduler):
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """A worker died under a trial, or gave it back because its machine is about to go."""
+        if self._devices.let_go(trial.trial_id):
+            return
         number = trial.config["trial"]
+        if report := self._broken.pop(number, None):
+            self._device_failed(number, report["broken"], report["gpu"])
+            return
         error = trial.get_pickled_error() or trial.get_error()
         text = str(error).strip().splitlines()
         kind = type(error).__name__
@@ -109,3 +146,10 @@ class Decisions(_Unsaved, FIFOScheduler):
             self._conductor.out_of_memory(number, content)
         else:
             self._conductor.lost(number, content)
+
+    def _device_failed(self, number: int, error: dict[str, str], gpu: str) -> None:
+        """Judge the device, and let the trial try again."""
+        first = error["message"].strip().splitlines()[0]
+        if hopeless := self._devices.failed((error["node"], gpu), number, first):
+            self._ending.unwritable(f"{hopeless}. Mend it")
+        self._conductor.lost(number, error)

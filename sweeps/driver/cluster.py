@@ -172,16 +172,29 @@ class Places:
 
     def __init__(self, resources: ResourcesSpec, now: int, address: str | None):
         self._resources, self._address = resources, address
-        self._now = now
+        self._now, self._held = now, 0
         self._next = time.monotonic() + _LOOK_S
 
-    def __call__(self) -> int:
-        """So many; as many as before while not even one fits, since that may be a moment's."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + _LOOK_S
+    def __call__(self, held: int = 0) -> int:
+        """So many; as many as before while not even one fits, since that may be a moment's.
+
+        `held`: workers that only keep others off a device; `concurrency` does not count them.
+        """
+        if time.monotonic() >= self._next or held != self._held:
+            self._next, self._held = time.monotonic() + _LOOK_S, held
             with suppress(PreflightError):
                 self._now = places(self._resources, self._address)
+                if held:
+                    without = self._resources.model_copy(update={"concurrency": None})
+                    self._now = min(self._now, places(without, self._address) - held)
         return self._now
+
+
+def gpus() -> int:
+    """GPUs that Ray has, of all machines."""
+    import ray
+
+    return int(ray.cluster_resources().get("GPU", 0))
 
 
 def places(resources: ResourcesSpec, address: str | None = None) -> int:

@@ -17,7 +17,7 @@ from sweeps.driver.searches import Searches
 from sweeps.driver.stopping import outcome
 from sweeps.journal import Journal
 from sweeps.objectives import Reached, course, required
-from sweeps.state import Observer, Trial
+from sweeps.state import Observer, Place, Trial
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,10 @@ class Conductor:
         else:
             message = f"its worker died {self._losses[number]} times; last: {error['message']}"
             self._end(number, "failed", message, {**error, "message": message})
+
+    def device(self, place: Place, reason: str, out: bool = True) -> None:
+        """Note that a GPU gets no more trials, or gets them again."""
+        self._write("device", node=place[0], gpu=place[1], out=out, reason=reason)
 
     def session(self, state: str, reason: str = "", **more: float) -> None:
         """Note that this driver began or how it ends; sweeps/journal.py has states and fields."""

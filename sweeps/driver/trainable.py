@@ -11,6 +11,7 @@ import gc
 import json
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Generator
 from typing import Any
@@ -25,6 +26,9 @@ from sweeps.spec import SweepSpec
 from sweeps.storage import at
 from sweeps.trial.stop import Stop
 from sweeps.trial.watchdog import Watchdog
+
+_HOLD_S = 1.0
+"""How often one that holds a device that is left out asks whether it is to go on."""
 
 
 class TrialActor(tune.Trainable):
@@ -52,12 +56,17 @@ class TrialActor(tune.Trainable):
 
         Raises:
             TrialStopped: this machine is about to go; Tune gives the process up.
+            Exception: its device failed; the process can do nothing there any more.
         """
+        if self._holds:
+            return self._held()
+        if self._broken:
+            raise self._broken
         epoch = 0
         try:
             with self._stop, self._watchdog:
                 epoch, metrics = next(self._epochs)
-            report = {"epoch": epoch, "metrics": metrics}
+            report = {"epoch": epoch, "metrics": metrics, "gpu": _gpus()}
         except StorageError as error:
             report = {"unwritable": f"{error}. Mend that"}
         except PreflightError as error:
@@ -68,7 +77,10 @@ class TrialActor(tune.Trainable):
             report = {"stopped": str(error)}
         except Exception as error:
             if "CUDA error" in str(error):
-                raise  # the process can do nothing on its device any more
+                if not _gpus() or "out of memory" in str(error):
+                    raise
+                self._broken = error  # raised in the next step: the driver has to hear of it first
+                return {TRAINING_ITERATION: epoch, REPORT: json.dumps(self._device_failed(error))}
             if isinstance(error, OSError) and error.errno in UNWRITABLE:
                 report = {"unwritable": f"{error}. Make room there"}
             else:
@@ -80,7 +92,20 @@ class TrialActor(tune.Trainable):
         self._epochs.close()
 
     def _begin(self, config: dict[str, Any]) -> None:
+        self._holds = (socket.gethostname(), _gpus()) in map(tuple, config["left_out"])
+        self._asked = False
+        self._broken: Exception | None = None
         self._epochs = self._train(config)
+
+    def _held(self) -> dict[str, Any]:
+        """The trial's way back at once, then a word every so often."""
+        if self._asked:
+            time.sleep(_HOLD_S)
+        self._asked = True
+        return {TRAINING_ITERATION: 0, REPORT: json.dumps({"held": _gpus()})}
+
+    def _device_failed(self, error: Exception) -> dict[str, Any]:
+        return {"broken": failure(error) | {"device": f"GPU {_gpus()}"}, "gpu": _gpus()}
 
     def _failed(self, error: Exception) -> dict[str, Any]:
         content = failure(error) | {"device": _device(self._spec)}
@@ -130,6 +155,13 @@ def failure(error: Exception) -> dict[str, Any]:
         "traceback": trace,
         "node": socket.gethostname(),
     }
+
+
+def _gpus() -> str:
+    """Numbers of the GPUs that Ray gave this worker; empty on a CPU."""
+    import ray
+
+    return ",".join(map(str, ray.get_gpu_ids()))
 
 
 def _device(spec: SweepSpec) -> str:

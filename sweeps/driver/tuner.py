@@ -162,11 +162,12 @@ def _load(spec: SweepSpec) -> Any:
     return data
 
 
-def _fit(conductor: Any, data: Future, folder: Path, places: Callable[[], int]) -> Any:
+def _fit(conductor: Any, data: Future, folder: Path, places: cluster.Places) -> Any:
     """Let Tune run until nothing is left to hand out; gives the reason if it was before the end."""
     from ray import tune
 
     from sweeps.driver.adapters import Assignments, Decisions
+    from sweeps.driver.devices import Devices
     from sweeps.driver.ending import Ending
     from sweeps.driver.trainable import TrialActor
 
@@ -179,7 +180,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: Callable[[], int]) 
         data=data.result(),
         path=str(Path.cwd()),
     )
-    ending = Ending(conductor, folder)
+    ending, devices = Ending(conductor, folder), Devices(conductor, cluster.gpus)
 
     def place(gpus: float) -> tune.PlacementGroupFactory:
         return tune.PlacementGroupFactory([{"CPU": resources.cpus_per_trial, "GPU": gpus}])
@@ -191,8 +192,8 @@ def _fit(conductor: Any, data: Future, folder: Path, places: Callable[[], int]) 
             tune.with_resources(actor, lambda config: whole if config["alone"] else usual),
             param_space={"folder": str(truth(folder))},
             tune_config=tune.TuneConfig(
-                search_alg=Assignments(conductor, places, ending.poll),
-                scheduler=Decisions(conductor, ending),
+                search_alg=Assignments(conductor, places, devices, ending.poll),
+                scheduler=Decisions(conductor, places, devices, ending),
                 num_samples=-1,
                 reuse_actors=True,
             ),

@@ -39,6 +39,8 @@ class PlainView:
         """Print what the record says, if it is news to a reader."""
         if record["kind"] == "end":
             self._print(trial_line(state.trials[record["trial"]], state))
+        elif record["kind"] == "device":
+            self._print(device_line(record))
         elif goes_on(record, state):
             self._print(plan(state))
 
@@ -80,6 +82,8 @@ class LiveView(PlainView):
     def __call__(self, record: Record, state: State) -> None:
         """Take in the state; the view redraws itself."""
         self._state = state
+        if record["kind"] == "device":
+            self._live.console.print(device_line(record), highlight=False)
         if goes_on(record, state):
             self._live.console.print(plan(state), highlight=False)
 
@@ -99,6 +103,12 @@ def view(as_json: bool = False, out: TextIO | None = None) -> PlainView:
     if as_json:
         return JsonView(stream)
     return LiveView(stream) if stream.isatty() else PlainView(stream)
+
+
+def device_line(record: Record) -> str:
+    """That a GPU gets no more trials, or gets them again."""
+    what = "is left out" if record["out"] else "gets trials again"
+    return f"{record['node']} GPU {record['gpu']} {what}: {record['reason']}"
 
 
 def goes_on(record: Record, state: State) -> bool:

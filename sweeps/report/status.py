@@ -66,6 +66,9 @@ def gathered(sweep: Sweep) -> dict[str, Any]:
         "best": best and {"trial": best.trial, "value": best.value, "params": best.params},
         **({"front": [asdict(each) for each in sweep.front]} if two else {}),
         **({"confirmation": found.as_dict()} if found else {}),
+        "left_out": [
+            {"node": node, "gpu": gpu, "reason": why} for (node, gpu), why in state.left_out.items()
+        ],
         "failures": failures(sweep),
     }
 
@@ -111,6 +114,9 @@ def _lines(sweep: Sweep, facts: dict[str, Any]) -> list[str]:
         lines.append(f"front    of {sweep.spec.objective.aims}: trials {pairs}")
     if found := facts.get("confirmation"):
         lines.append(f"confirm  {found['done']} of {found['total']} trials. {found['verdict']}")
+    lines += [
+        f"left out {gone['node']} GPU {gone['gpu']}: {gone['reason']}" for gone in facts["left_out"]
+    ]
     for failure in facts["failures"]:
         lines += _told(failure)
     return lines

@@ -206,6 +206,7 @@ def test_a_worker_that_cannot_write_stops_the_sweep_which_then_goes_on(storage, 
 def test_a_stop_that_a_worker_sees_first_is_told_as_one(tmp_path) -> None:
     from sweeps.driver.adapters import REPORT, Decisions
     from sweeps.driver.conductor import Conductor
+    from sweeps.driver.devices import Devices
     from sweeps.driver.ending import Ending
     from sweeps.driver.folder import opened
     from sweeps.spec import SweepSpec
@@ -218,7 +219,9 @@ def test_a_stop_that_a_worker_sees_first_is_told_as_one(tmp_path) -> None:
         stop.request(tmp_path / "s")
         trial = SimpleNamespace(config=vars(conductor.next()))
         report = {REPORT: json.dumps({"stopped": "after update 3 of epoch 1"})}
-        Decisions(conductor, ending).on_trial_result(None, trial, report)
+        Decisions(conductor, lambda held: 1, Devices(conductor, lambda: 0), ending).on_trial_result(
+            None, trial, report
+        )
         assert (conductor.stopping, ending.reason) == ("stopped", "on request")
         assert conductor.next() is None
 

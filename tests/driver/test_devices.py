@@ -1,0 +1,123 @@
+"""A GPU that fails gets no more trials. GPUs are logical here and the failures are made."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sweeps.driver.conductor import Conductor
+from sweeps.driver.devices import Devices
+from sweeps.journal import Journal
+from sweeps.reading import parse
+from sweeps.report.results import Sweep
+from sweeps.report.status import status
+
+ONE, TWO = ("lab", "1"), ("lab", "2")
+ECC = "CUDA error: uncorrectable ECC error encountered"
+LOOP = """
+import os
+import pathlib
+import time
+import uuid
+
+from sweeps.trial.loop import EpochResult
+
+here = pathlib.Path(os.environ["MEETING"])
+
+def seen(what, count):
+    while len(list(here.glob(what + "*"))) < count:
+        time.sleep(0.01)
+
+def loop(trial, data, *, device, resume=None):
+    broken = os.environ["BROKEN"].split()
+    gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+    if gpu in broken:
+        (here / f"bad-{uuid.uuid4()}").touch()
+        raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+    for epoch in range(1 + (resume or {"epoch": 0})["epoch"], trial.training.epochs + 1):
+        if epoch == 2:
+            seen("bad", 2)  # no trial ends before the broken one was tried twice
+        yield EpochResult(epoch, {"val_accuracy": 0.5, "gpu": float(gpu)}, lambda: {"epoch": epoch})
+"""
+SWEEP = """
+import json, os, pathlib, ray
+from sweeps.driver import cluster
+import sweeps
+
+for name, value in cluster.ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
+with cluster._one_machine():
+    ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", num_gpus=4, num_cpus=9)
+said = []
+try:
+    sweeps.run({
+        "name": "broken", "training": {"epochs": 2, "loop": "looped:loop"},
+        "search": {"trials": 8}, "stopping": {"name": "none"},
+        "space": {"training.optimizer.lr": {"uniform": [0.1, 1]}},
+        "resources": {"gpus_per_trial": 1},
+    }, storage="sweeps", observe=lambda record, state: said.append(record))
+except Exception as error:
+    said.append(f"{type(error).__name__}: {error}")
+pathlib.Path("found").write_text(json.dumps(said))
+"""
+
+
+@pytest.fixture
+def devices(tmp_path):
+    spec = parse("name: broken\nresources: {gpus_per_trial: 1}\n")
+    with Journal(tmp_path) as journal:
+        journal.write("sweep", spec=spec.model_dump(mode="json"), identity="x", versions={})
+        yield Devices(Conductor(journal), lambda: 2)
+
+
+def test_one_on_which_trials_fail_in_a_row_while_another_works_is_left_out(devices, tmp_path):
+    devices.well(TWO)
+    assert not devices.failed(ONE, 3, ECC)
+    devices.well(ONE)
+    assert not devices.failed(ONE, 4, ECC)
+    assert not devices.left_out
+    assert not devices.failed(ONE, 5, ECC)
+    assert devices.left_out == [ONE]
+    told = f"left out lab GPU 1: failed 2 times in a row (trials 4, 5): {ECC}"
+    assert told in status(Sweep(tmp_path))
+
+
+def test_what_a_trial_does_to_a_second_device_too_is_the_trials_doing(devices):
+    devices.well(TWO)
+    devices.failed(ONE, 3, ECC)
+    devices.failed(ONE, 3, ECC)
+    assert devices.left_out == [ONE]
+    devices.failed(TWO, 3, ECC)
+    assert not devices.left_out
+
+
+def test_the_last_one_is_not_left_out_but_ends_the_sweep(devices):
+    for trial in (1, 2):  # nothing went well anywhere so far
+        assert not devices.failed(ONE, trial, ECC)
+    assert devices.left_out == [ONE]
+    assert not devices.failed(TWO, 3, ECC)
+    assert not devices.failed(TWO, 3, ECC)
+    assert devices.failed(TWO, 4, ECC) == (f"lab GPU 2 failed 3 times, and no other is left: {ECC}")
+    assert devices.left_out == [ONE]
+
+
+@pytest.mark.root
+@pytest.mark.heavy
+@pytest.mark.parametrize("broken", ["2", "0 1 2 3"])
+def test_a_sweep_goes_on_without_a_broken_gpu_and_ends_where_all_are(namespaced, tmp_path, broken):
+    (tmp_path / "looped.py").write_text(LOOP)
+    (tmp_path / "sweep.py").write_text(SWEEP)
+    words = f"mkdir meeting; export MEETING=$PWD/meeting BROKEN='{broken}' PYTHONPATH=."
+    script = namespaced(f"{words}; python sweep.py")
+    output = script.communicate()[0]
+    assert script.returncode == 0, output
+    said = json.loads((tmp_path / "found").read_text())
+    if broken != "2":
+        assert said[-1].startswith("PreflightError"), said[-1]
+        assert "and no other is left: CUDA error: uncorrectable ECC" in said[-1]
+        assert "then resume broken" in said[-1]
+        return
+    assert [r["gpu"] for r in said if r["kind"] == "device"] == ["2"]
+    assert {r["metrics"]["gpu"] for r in said if r["kind"] == "result"} <= {0, 1, 3}
+    assert [r["status"] for r in said if r["kind"] == "end"] == ["finished"] * 8
