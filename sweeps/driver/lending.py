@@ -58,7 +58,7 @@ def _useless(spec: SweepSpec, name: str, earlier: State) -> Mistake:
     assert earlier.spec is not None
     theirs, ours = earlier.spec.objective, spec.objective
     if theirs != ours:
-        found = f"{name}: {theirs.mode} {theirs.metric}; here {ours.mode} {ours.metric}"
+        found = f"{name}: {theirs.aims}; here {ours.aims}"
         return Mistake("search.from", "that sweep has another objective", found, "Leave it out")
     with_value = sum(t.last(ours.metric) is not None for t in earlier.trials.values())
     found = f"{name}: {with_value} trials with a value"
