@@ -120,6 +120,7 @@ def extend(
     *,
     trials: int = 0,
     epochs: int | None = None,
+    restart_schedule: bool = False,
     storage: str = STORAGE,
     address: str | None = None,
     observe: Callable[..., Any] = lambda record, state: None,
@@ -131,7 +132,9 @@ def extend(
         name: the sweep.
         trials: so many more; a grid goes on with the next seeds.
         epochs: the new last epoch of all trials that were not stopped early; refused for a cosine
-            schedule.
+            schedule, unless
+        restart_schedule: each of them goes on as a trial of its own, from its last checkpoint, with
+            a cosine over the added epochs.
         budget: new values of the fields of `budget`, such as `max_hours`.
         storage, address, observe: as for `run`.
 
@@ -142,7 +145,8 @@ def extend(
     from sweeps.driver import changes
     from sweeps.driver.folder import folder_of
 
-    changes.extend(folder_of(name, storage), trials=trials, epochs=epochs, **budget)
+    more: dict[str, Any] = {"trials": trials, "epochs": epochs, **budget}
+    changes.extend(folder_of(name, storage), restart_schedule=restart_schedule, **more)
     return resume(name, storage=storage, address=address, observe=observe)
 
 

@@ -13,10 +13,13 @@
                                                           ends: finished, interrupted, stopped (on
                                                           request), budget (used up) or refused
                                                           (no network can be as asked)
-    trial     trial, params, seed, baseline, of           a proposal; `baseline`: of that baseline
-                                                          of `confirm`; `of`: on a fresh seed, the
+    trial     trial, params, seed, baseline, of,          a proposal; `baseline`: of that baseline
+              parent, after, epochs                       of `confirm`; `of`: on a fresh seed, the
                                                           configuration of that trial, for test
-                                                          data. Absent in a trial of the search
+                                                          data; `parent`: from that finished
+                                                          trial's checkpoint of epoch `after` to
+                                                          `epochs`, its cosine begun anew. Absent in
+                                                          a trial of the search
     attempt   trial, attempt, epoch, alone                handed to a worker; `epoch`: known so far;
                                                           alone: with the whole device
     result    trial, attempt, epoch, metrics, node,       an epoch, and what was decided on it:

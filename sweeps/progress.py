@@ -91,7 +91,7 @@ def seconds_left(state: State, now: float) -> float | None:
 def past_rungs(state: State) -> str:
     """`1: 20  3: 8  in full: 3`: trials that went on beyond each rung; empty without rungs."""
     assert state.spec is not None
-    trials = [t for t in state.trials.values() if t.of is None]
+    trials = [t for t in state.trials.values() if t.proposed_by_search]
     if state.spec.stopping.seconds:
         past = [f"{step:g}: {sum(_past(t, step) for t in trials)}" for step in steps(state.spec)]
     else:
@@ -147,6 +147,8 @@ def point(trial: Trial, state: State) -> str:
         shown.append(f"seed={trial.seed}")
     if trial.of is not None:
         shown.append(f"confirms {trial.of}")
+    if trial.parent is not None:
+        shown.append(f"goes on from {trial.parent}")
     return " ".join(shown)
 
 

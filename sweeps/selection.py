@@ -38,7 +38,7 @@ class Due:
 def searched(state: State) -> bool:
     """Whether the search and those of all baselines have every trial, and each has ended."""
     assert state.spec is not None
-    found = [t for t in state.trials.values() if t.of is None]
+    found = [t for t in state.trials.values() if t.proposed_by_search]
     counts = dict.fromkeys(("", *shares(state.spec)), 0)
     for trial in found:
         counts[trial.baseline] += 1
@@ -87,11 +87,25 @@ def due(state: State) -> list[Due]:
 def expected(state: State) -> int:
     """Trials in all, as far as the journal tells."""
     assert state.spec is not None
+    born = len(children(state))
     if state.spec.confirm is None:
-        return trial_count(state.spec)
+        return trial_count(state.spec) + born
     if not searched(state):
-        return max(planned(state.spec), len(state.trials))
+        return max(planned(state.spec) + born, len(state.trials))
     return len(state.trials) + len(due(state))
+
+
+def children(state: State) -> list[Trial]:
+    """The trials that go on from finished ones, with a schedule of their own."""
+    return [trial for trial in state.trials.values() if trial.parent is not None]
+
+
+def epochs_in_full(state: State, trials: int) -> int:
+    """Epochs of so many trials, all children among them, were none stopped early."""
+    assert state.spec is not None
+    born = children(state)
+    added = sum((child.epochs or 0) - child.after for child in born)
+    return (trials - len(born)) * state.spec.training.epochs + added
 
 
 def _ranked(state: State, baseline: str) -> list[Chosen]:
@@ -100,8 +114,9 @@ def _ranked(state: State, baseline: str) -> list[Chosen]:
     objective = state.spec.objective
     found: dict[str, list[tuple[Trial, float]]] = {}
     for trial in state.trials.values():
-        mine = trial.of is None and trial.baseline == baseline and trial.status == "finished"
-        if mine and (value := trial.last(objective.metric)) is not None:
+        if not trial.proposed_by_search or trial.baseline != baseline or trial.status != "finished":
+            continue
+        if (value := trial.last(objective.metric)) is not None:
             found.setdefault(json.dumps(trial.params, sort_keys=True), []).append((trial, value))
     means = [
         Chosen(same[0][0], baseline, statistics.fmean(value for _, value in same))

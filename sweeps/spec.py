@@ -99,6 +99,13 @@ class TrialSpec(Frozen):
     seed: int
     confirm: bool = Field(default=False, exclude_if=lambda confirm: not confirm)
     """Read the test images too, once: test_loss and test_accuracy after the last epoch."""
+    restarted: int = Field(default=0, exclude_if=lambda epoch: not epoch)
+    """The epoch after which its cosine began anew; 0: it did not (`sweeps extend`)."""
+
+    def going_on(self, after: int, until: int) -> TrialSpec:
+        """The child that goes on from the end of epoch `after`, with a new cosine to `until`."""
+        training = self.training.model_copy(update={"epochs": until})
+        return self.model_copy(update={"training": training, "restarted": after})
 
 
 ARM = "arm"

@@ -36,18 +36,29 @@ class Trial:
     """The baseline of `confirm` that it tunes or confirms; empty for one of the search."""
     of: int | None = None
     """A confirmation's configuration, by the number of the trial that found it."""
+    parent: int | None = None
+    """The finished trial that it goes on from, its schedule begun anew (`extend`)."""
+    after: int = 0
+    """A child's parent's last epoch: it begins after that one."""
+    epochs: int | None = None
+    """A child's own last epoch; the others have the sweep's."""
     record: int = -1
     """Number of the record that proposed it."""
 
     @property
+    def proposed_by_search(self) -> bool:
+        """Whether the search or that of a baseline proposed it: no confirmation, no child."""
+        return self.of is None and self.parent is None
+
+    @property
     def searches(self) -> bool:
-        """Whether it is one of the search itself: not of a baseline, not a confirmation."""
-        return not self.baseline and self.of is None
+        """Whether it is one of the search itself: not of a baseline, either."""
+        return self.proposed_by_search and not self.baseline
 
     @property
     def epoch(self) -> int:
-        """Last epoch with a result; 0 before the first."""
-        return self.results[-1]["epoch"] if self.results else 0
+        """Last epoch with a result; before the first 0, a child's parent's last."""
+        return self.results[-1]["epoch"] if self.results else self.after
 
     @property
     def status(self) -> str:
@@ -120,6 +131,7 @@ class State:
                 self.finished = record["state"] == "finished"
             case "trial":
                 self.trials[record["trial"]] = _proposed(record)
+                self.finished = False
             case "attempt":
                 self.trials[record["trial"]].attempts.append(record)
             case "result":
@@ -160,7 +172,7 @@ class State:
             return all(
                 r["decision"] == "continue" for r in self.trials[record["trial"]].results[-1:]
             )
-        return record["kind"] not in ("extend", "reopen")
+        return record["kind"] not in ("extend", "reopen") and "parent" not in record
 
     def _end(self, trial: Trial, record: Record) -> None:
         self.ended += trial.end is None
@@ -205,6 +217,9 @@ def _proposed(record: Record) -> Trial:
         record["time"],
         baseline=record.get("baseline", ""),
         of=record.get("of"),
+        parent=record.get("parent"),
+        after=record.get("after", 0),
+        epochs=record.get("epochs"),
         record=record["n"],
     )
 

@@ -88,6 +88,11 @@ def resume(name: str, storage: str | None, address: str | None, as_json: bool) -
 @click.argument("name")
 @click.option("--trials", type=click.IntRange(min=0), default=0, help="So many more.")
 @click.option("--epochs", type=click.IntRange(min=1), help="The new last epoch.")
+@click.option(
+    "--restart-schedule",
+    is_flag=True,
+    help="For a cosine: each trial trained in full goes on as a new one, its cosine begun anew.",
+)
 @click.option("--max-trials", type=click.IntRange(min=1), help="New budget: trials.")
 @click.option("--max-epochs", type=click.IntRange(min=1), help="New budget: epochs in all.")
 @click.option("--max-hours", type=float, help="New budget: hours by the clock.")

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sweeps.baselines import planned
 from sweeps.checks import check
+from sweeps.driver.children import children
 from sweeps.driver.folder import opened
 from sweeps.errors import Mistake, SpecError, SweepBusy, SweepNotFound
 from sweeps.journal import Journal, held, read
@@ -27,7 +28,12 @@ POLL_S = 0.1
 
 
 def extend(
-    folder: Path, *, trials: int = 0, epochs: int | None = None, **budget: float | None
+    folder: Path,
+    *,
+    trials: int = 0,
+    epochs: int | None = None,
+    restart_schedule: bool = False,
+    **budget: float | None,
 ) -> list[str]:
     """Add to the sweep in `folder`: what it has stays as it is.
 
@@ -36,7 +42,9 @@ def extend(
         trials: so many more than now; a grid goes on with the next seeds.
         epochs: the new last epoch. Finished trials go on to it; those stopped early stay so. A
             cosine schedule ends with its last epoch, so a longer one is another configuration and
-            is refused.
+            is refused, unless
+        restart_schedule: each finished trial gets a child that goes on to `epochs` with a cosine of
+            its own over the added ones; see sweeps/driver/children.py.
         budget: new values of the fields of `budget`.
 
     Returns:
@@ -47,10 +55,13 @@ def extend(
         SweepNotFound, SweepBusy: no such sweep; it is being run.
     """
     spec = _spec(folder)
-    changes = _more_trials(spec, trials) | _more_epochs(spec, epochs)
+    changes = _more_trials(spec, trials)
+    born = children(folder, read(folder), epochs) if restart_schedule else []
+    if not restart_schedule:
+        changes |= _more_epochs(spec, epochs)
     changes |= {f"budget.{name}": value for name, value in budget.items() if value is not None}
     _check_budget(read(folder), budget)
-    if not changes:
+    if not changes and not born:
         raise SpecError([Mistake("extend", "nothing to add", remedy="Say what: --trials +N, …")])
     try:
         new = extended(spec, changes)
@@ -62,10 +73,14 @@ def extend(
         raise SpecError(mistakes)
     with opened(spec, folder) as journal:
         old = {path: _value(journal.state.spec, path) for path in changes}
-        journal.write("extend", changes=changes)
-        if epochs:
+        if changes:
+            journal.write("extend", changes=changes)
+        for child in born:
+            journal.write("trial", trial=len(journal.state.trials), **child)
+        if epochs and not restart_schedule:
             _reopen(journal, ("finished",))
-    return [f"{path}: {old[path]} -> {value}" for path, value in changes.items()]
+    said = [f"{path}: {old[path]} -> {value}" for path, value in changes.items()]
+    return [*said, f"{len(born)} trials go on to epoch {epochs}"] if born else said
 
 
 def retry(folder: Path, statuses: tuple[str, ...] = ("failed",)) -> list[int]:
@@ -171,8 +186,8 @@ def _more_epochs(spec: SweepSpec, epochs: int | None) -> dict[str, Any]:
                     "a cosine schedule has come to its end with its last epoch; a longer one is "
                     "another configuration",
                     f"{epochs} after {now}",
-                    "Run a new sweep with that many epochs; or one that starts its schedule anew "
-                    "from what this one has learnt: sweeps run FILE --from CHECKPOINT",
+                    "Run a new sweep with that many epochs; or add --restart-schedule: each trial "
+                    "trained in full goes on as a new one, with a cosine over the added epochs",
                 )
             ]
         )

@@ -34,6 +34,10 @@ class Assignment:
     """After running out of memory: with the whole device, or on a CPU beside no other trial."""
     confirm: bool = False
     """Of a chosen configuration: on test images too, after the last epoch."""
+    parent: int | None = None
+    """The trial that it goes on from `after` its last epoch, to be trained to `epochs`."""
+    after: int = 0
+    epochs: int | None = None
 
 
 class Conductor:
@@ -98,8 +102,9 @@ class Conductor:
         self._live.add(number)
         attempt = len(trial.attempts) + 1
         self._write("attempt", trial=number, attempt=attempt, epoch=trial.epoch, alone=alone)
-        confirm = trial.of is not None
-        return Assignment(number, attempt, trial.params, trial.seed, trial.epoch, alone, confirm)
+        confirm, child = trial.of is not None, (trial.parent, trial.after, trial.epochs)
+        known = (trial.params, trial.seed, trial.epoch)
+        return Assignment(number, attempt, *known, alone, confirm, *child)
 
     def result(self, number: int, epoch: int, metrics: dict[str, float], node: str = "") -> bool:
         """An epoch of a live trial; True when it is not to go on."""
@@ -199,8 +204,11 @@ class Conductor:
         self._write("trial", trial=number, **self._searches.propose(number))
         return number
 
+    def _last_epoch(self, trial: Trial) -> int:
+        return trial.epochs or self.spec.training.epochs
+
     def _decide(self, trial: Trial, at: Reached) -> str:
-        if at.epoch >= self.spec.training.epochs:
+        if at.epoch >= self._last_epoch(trial):
             return "finish"
         return "prune" if self._searches.stops(trial, at) else "continue"
 
@@ -233,7 +241,7 @@ class Conductor:
         if not trial.results:
             return False
         decision = trial.results[-1]["decision"]
-        all_done = trial.epoch >= self.spec.training.epochs
+        all_done = trial.epoch >= self._last_epoch(trial)
         return decision == "prune" or (decision == "finish" and all_done)
 
     def _write(self, kind: str, **content: Any) -> None:

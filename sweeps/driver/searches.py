@@ -1,7 +1,8 @@
 """What a sweep proposes: its own search, one for each baseline, and at last the confirmations.
 
 Each search has an Optuna study and a stopping rule of its own, so a baseline is compared with
-nothing but itself. Confirmations are no part of any: they train in full and nobody is told.
+nothing but itself. Confirmations and the children of finished trials are no part of any: they
+train in full and nobody is told.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Searches:
 
     def restore(self) -> None:
         """Take in what the journal holds."""
-        trials = [t for _, t in sorted(self._state.trials.items()) if t.of is None]
+        trials = [t for _, t in sorted(self._state.trials.items()) if t.proposed_by_search]
         for name, group in self._groups.items():
             mine = [t for t in trials if t.baseline == name]
             group.restore(mine, self._spec.training.epochs)
@@ -111,15 +112,17 @@ class Searches:
 
     def stops(self, trial: Trial, at: Reached) -> bool:
         """Whether a trial is to end at this epoch, before its last."""
-        if trial.of is not None:
+        if not trial.proposed_by_search:
             return False
         return self._groups[trial.baseline].stops(trial, at)
 
     def rung(self, trial: Trial, at: Reached) -> float | None:
         """The rung that this epoch reached, where the trial's search decides at one."""
-        return self._groups[trial.baseline].rung(trial, at) if trial.of is None else None
+        if not trial.proposed_by_search:
+            return None
+        return self._groups[trial.baseline].rung(trial, at)
 
     def end(self, trial: Trial) -> None:
         """Tell its search how a trial ended."""
-        if trial.of is None:
+        if trial.proposed_by_search:
             self._groups[trial.baseline].end(trial)

@@ -130,6 +130,9 @@ class TrialActor(tune.Trainable):
         if config["trial"] == 0 and not config["known_epoch"]:
             rehearse(spec, data, start)
         trial = spec.trial(config["params"], config["seed"], confirm=config["confirm"])
+        parent = config["parent"]
+        if parent is not None:
+            trial = trial.going_on(config["after"], config["epochs"])
         folder = trial_folder(place, config["trial"])
         results = train(
             trial,
@@ -140,6 +143,7 @@ class TrialActor(tune.Trainable):
             stop=self._stop,
             beat=self._watchdog.beat,
             start=start,
+            parent=None if parent is None else trial_folder(place, parent),
         )
         for result in results:
             yield result.epoch, result.metrics

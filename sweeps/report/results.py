@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _OF_CONFIRM = ("baseline", "of")
+_OF_CHILD = ("parent",)
 _OF_TWO = ("second", "on_front")
 _COLUMNS = ("trial", "status", "seed", "epochs", "value", "best_value", "seconds", "reason")
 
@@ -127,14 +128,19 @@ class Sweep:
     def rows(self) -> list[dict[str, Any]]:
         """What `frame` holds, one dict a trial."""
         known = {each.trial for each in self.front}
-        return [self._row(trial, known) for trial in self.state.trials.values()]
+        trials = self.state.trials.values()
+        rows = [self._row(trial, known) for trial in trials]
+        if self._with_children:
+            rows = [row | {"parent": t.parent} for row, t in zip(rows, trials, strict=True)]
+        return rows
 
     def frame(self) -> pandas.DataFrame:
         """One row a trial: its parameters under short names, what came of them, and why it ended.
 
         With `confirm:` in the spec, `baseline` names the baseline that the trial is of, and `of`
         the trial whose configuration it confirms. With two objectives, `second` is the trial's
-        value of the other one, and `on_front` whether none beats it in both. `value` is the
+        value of the other one, and `on_front` whether none beats it in both. Once trials went on
+        under a schedule begun anew, `parent` names the one that each came from. `value` is the
         objective after the last epoch, `best_value` the best of all its epochs, `seconds` the time
         from each attempt's start to its last result, added up.
         """
@@ -142,6 +148,7 @@ class Sweep:
 
         own = [*(_OF_TWO if self.spec.objective.second else ())]
         own += [*_OF_CONFIRM] if self.spec.confirm else []
+        own += [*_OF_CHILD] if self._with_children else []
         columns = ["trial", "status", *self.labels.values(), *own, *_COLUMNS[2:]]
         return pandas.DataFrame(self.rows(), columns=columns)
 
@@ -201,6 +208,10 @@ class Sweep:
             "seconds": round(_seconds(trial), 3),
             "reason": trial.end["reason"] if trial.end else "",
         }
+
+    @property
+    def _with_children(self) -> bool:
+        return any(trial.parent is not None for trial in self.state.trials.values())
 
     def _second(self, trial: Trial, on_front: set[int]) -> dict[str, Any]:
         pair = pair_of(self.spec.objective, trial)

@@ -13,11 +13,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.report import children
 from sweeps.report.confirmation import confirmation
 from sweeps.report.confirmed import shown
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
-from sweeps.selection import expected
+from sweeps.selection import epochs_in_full, expected
 from sweeps.spec import NU, STRENGTH
 from sweeps.state import Trial
 from sweeps.storage import truth
@@ -91,7 +92,7 @@ def _head(sweep: Sweep) -> RenderableType:
     counts = Counter(t.status for t in trials)
     by_status = ", ".join(f"{n} {status}" for status, n in counts.most_common())
     total = expected(sweep.state)
-    epochs, most = sum(len(t.results) for t in trials), total * spec.training.epochs
+    epochs, most = sum(len(t.results) for t in trials), epochs_in_full(sweep.state, total)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -108,6 +109,8 @@ def _head(sweep: Sweep) -> RenderableType:
         )
         score = f"{_number(best.value)} after {best.epochs} epochs"
         grid.add_row("best", f"{score}: trial {best.trial}, {where or 'nothing varied'}")
+    if line := children.said(sweep):
+        grid.add_row("gone on", line)
     if found := confirmation(sweep):
         grid.add_row("verdict", found.verdict)
     return grid

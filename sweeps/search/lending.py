@@ -16,7 +16,7 @@ from sweeps.values import value_at
 
 
 def lendable(spec: SweepSpec, earlier: State) -> list[dict[str, Any]]:
-    """The finished and pruned trials of `earlier` that fit the space of `spec`.
+    """The finished and pruned trials of `earlier`, less children, that fit the space of `spec`.
 
     One fits when each axis of the space holds what the trial had there, proposed or fixed. What
     else differs between the two sweeps is taken not to matter; that is for the user to judge.
@@ -29,7 +29,7 @@ def lendable(spec: SweepSpec, earlier: State) -> list[dict[str, Any]]:
     out = []
     for trial in earlier.trials.values():
         values = [_row(spec, at) for at in course(spec.objective, trial.results)]
-        if trial.status not in ("finished", "pruned") or not values:
+        if trial.status not in ("finished", "pruned") or not values or trial.parent is not None:
             continue
         if (params := _point(spec, earlier.spec, trial)) is not None:
             full = trial.status == "finished" and trial.epoch >= spec.training.epochs

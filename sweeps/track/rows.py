@@ -60,6 +60,7 @@ def trial_tags(trial: Trial, versions: dict[str, str], closing: bool) -> dict[st
     tags["version"] = versions.get("commit") or versions.get("ghost-noise-sweeps")
     tags["attempts"] = len(trial.attempts)
     tags["baseline"], tags["configuration"] = trial.baseline, trial.of
+    tags["parent"] = trial.parent
     tags["node"] = next((r["node"] for r in reversed(trial.results) if r.get("node")), None)
     if trial.end:
         tags["epochs"] = len(trial.results)

@@ -113,19 +113,23 @@ def peak_lr(training: TrainingSpec) -> float:
     return spec.lr * {"none": 1.0, "sqrt": math.sqrt(ratio), "linear": ratio}[spec.lr_scaling]
 
 
-def learning_rate(update: int, training: TrainingSpec, updates_per_epoch: int) -> float:
+def learning_rate(
+    update: int, training: TrainingSpec, updates_per_epoch: int, restarted: int = 0
+) -> float:
     """The learning rate of an update, counted from 0 over the whole training.
 
     Warm-up takes the place of the schedule's first part: it rises linearly from `warmup_lr`
     towards the peak, and the schedule goes on where it would be by then. With T updates in all,
-    cosine(t) = min_lr + (peak - min_lr) · (1 + cos(pi·t/T)) / 2.
+    cosine(t) = min_lr + (peak - min_lr) · (1 + cos(pi·t/T)) / 2. One that was `restarted` after
+    that epoch counts both t and T from there, and warms up no more.
     """
     spec, peak = training.schedule, peak_lr(training)
     warmup = spec.warmup_epochs * updates_per_epoch
     if update < warmup:
         return spec.warmup_lr + (peak - spec.warmup_lr) * update / warmup
     if spec.name == "cosine":
-        share = update / (training.epochs * updates_per_epoch)
+        begun = restarted * updates_per_epoch
+        share = (update - begun) / (training.epochs * updates_per_epoch - begun)
         return spec.min_lr + (peak - spec.min_lr) * (1 + math.cos(math.pi * share)) / 2
     if spec.name == "step":
         passed = sum(update >= epoch * updates_per_epoch for epoch in spec.milestones)

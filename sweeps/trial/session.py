@@ -19,7 +19,7 @@ from sweeps.trial.datasets import Data
 from sweeps.trial.imports import load_object
 from sweeps.trial.keeper import Keeper
 from sweeps.trial.loop import AtStep, EpochResult, State, fit
-from sweeps.trial.start import Weights, model_weights
+from sweeps.trial.start import Weights, inherited, model_weights
 
 Loop = Callable[..., Iterator[EpochResult]]
 """A training loop with the signature and the contract of `sweeps.trial.loop.fit`."""
@@ -39,6 +39,7 @@ def train(
     stop: Callable[[], bool] = _never,
     beat: Callable[[], None] = lambda: None,
     start: Weights | None = None,
+    parent: Place | None = None,
 ) -> Iterator[EpochResult]:
     """The results of the epochs after `known_epoch`, each exactly once and in order.
 
@@ -56,8 +57,11 @@ def train(
         stop: asked after each update (a loop of the user's own: after each epoch).
         beat: called as often, to show that the training is alive.
         start: weights that our own loop begins with; see sweeps/trial/start.py.
+        parent: folder of the trial from whose last checkpoint this one goes on, while `folder`
+            holds none of its own.
 
     Raises:
+        CheckpointError: the parent's is gone or damaged.
         PreflightError: `start` does not fit the model.
         TrialDiverged: a metric is not finite.
         TrialStopped: `stop` said so; a checkpoint of that very position is written.
@@ -66,7 +70,7 @@ def train(
         OSError, StorageError: a checkpoint could not be written.
     """
     torch.set_num_threads(trial.threads)
-    saved = checkpoint.newest(folder)
+    saved = checkpoint.newest(folder) or inherited(parent, trial.restarted)
     keeper = Keeper(trial, data, folder, saved, stop, beat)
     for entry in list(keeper.history):
         if entry["epoch"] > known_epoch:

@@ -38,6 +38,24 @@ def weights(training: TrainingSpec, sweep: Place) -> Weights | None:
     return model_weights(found, sweep / START_FILE)
 
 
+def inherited(parent: Place | None, epoch: int) -> checkpoint.Content | None:
+    """What a child begins with: its parent's checkpoint of that epoch, without the parent's past.
+
+    Args:
+        parent: folder of the trial it goes on from; None for a trial that is nobody's child.
+        epoch: the parent's last.
+
+    Raises:
+        CheckpointError: the checkpoint is gone or damaged.
+    """
+    if parent is None:
+        return None
+    path = checkpoint.files(parent).get(epoch)
+    if path is None:
+        raise CheckpointError(f"{parent} has no checkpoint of epoch {epoch} any more to go on from")
+    return {**checkpoint.load(path), "history": [], "best_epoch": None}
+
+
 def model_weights(content: checkpoint.Content, where: object) -> Weights:
     """The model's weights in a checkpoint's content.
 

@@ -143,7 +143,8 @@ class Training:
         """The epoch's updates that are left; one synchronisation with the device, at the end."""
         spec, updates, part = self._trial.training, self._batches.updates, self._part
         first = (epoch - 1) * updates
-        rates = [learning_rate(first + i, spec, updates) for i in range(updates)]
+        restarted = self._trial.restarted
+        rates = [learning_rate(first + i, spec, updates, restarted) for i in range(updates)]
         self._model.train()
         batches = self._batches.train(epoch, part.step)
         for rate, (images, labels) in zip(rates[part.step :], batches, strict=True):

@@ -27,6 +27,12 @@ def test_cosine():
     assert rates(spec, [39])[0] > 0.2
 
 
+def test_a_cosine_begun_anew_after_four_of_ten_epochs():
+    spec = training({"name": "cosine", "warmup_epochs": 1, "warmup_lr": 0.1})
+    rates = [learning_rate(update, spec, 4, restarted=4) for update in (16, 28, 40)]
+    assert rates == pytest.approx([0.4, 0.2, 0])  # 24 updates from the 16th on; no warm-up
+
+
 def test_warm_up_takes_the_place_of_the_first_part():
     spec = training({"name": "cosine", "warmup_epochs": 2, "warmup_lr": 0.08})
     # 8 updates of (0.4 - 0.08) / 8 = 0.04 each, then the cosine as if from update 0

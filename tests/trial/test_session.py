@@ -72,6 +72,36 @@ def test_killed_and_resumed_is_undisturbed(small, worker, untimed, same, killed_
         assert same(worker.newest(name)["state"], worker.newest("whole")["state"])
 
 
+@pytest.mark.parametrize("killed_after", [5, 6])
+def test_a_child_goes_on_from_its_parent_whatever_kills_it(
+    small, worker, untimed, same, killed_after
+):
+    parent = worker.run(small(), "parent")
+    before = worker.newest("parent")
+    spec, folder = small().going_on(4, 7), worker.folder / "parent"
+    whole = list(worker.session(spec, "child", known_epoch=4, parent=folder))
+    assert [r.epoch for r in parent + whole] == [1, 2, 3, 4, 5, 6, 7]
+    begun = []
+    for result in worker.session(spec, "again", known_epoch=4, parent=folder):
+        begun.append(result)
+        if result.epoch == killed_after:
+            break
+    rest = list(worker.session(spec, "again", known_epoch=killed_after, parent=folder))
+    assert untimed(begun + rest) == untimed(whole)
+    assert same(worker.newest("again")["state"], worker.newest("child")["state"])
+    assert same(worker.newest("parent")["state"], before["state"])
+    assert [entry["epoch"] for entry in worker.newest("child")["history"]] == [5, 6, 7]
+    longer = worker.run(small(epochs=7), "longer")
+    assert untimed(longer)[4:] != untimed(whole)
+
+
+def test_a_child_without_its_parents_checkpoint(small, worker):
+    worker.run(small(), "parent", until=2)
+    spec, folder = small().going_on(4, 7), worker.folder / "parent"
+    with pytest.raises(CheckpointError, match="no checkpoint of epoch 4 any more to go on from"):
+        list(worker.session(spec, "child", known_epoch=4, parent=folder))
+
+
 class Asked:
     """Says stop at the given time of asking: once an update, once more after an epoch."""
 

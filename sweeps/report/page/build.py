@@ -11,6 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from sweeps.report.page import clock, curves, facts, front, search, surface
+from sweeps.report.page.children import children
 from sweeps.report.page.confirmed import confirmed
 from sweeps.report.page.layout import Section
 from sweeps.report.results import Sweep
@@ -57,6 +58,7 @@ def _sections(sweep: Sweep) -> Iterator[Section]:
     yield from confirmed(sweep)
     yield from filter(None, [facts.over_seeds(sweep)])
     yield from filter(None, [front.front(sweep)])
+    yield from filter(None, [children(sweep)])
     yield facts.trials(sweep)
     yield curves.learning_curves(sweep)
     yield from filter(None, [surface.ghost_map(sweep), surface.isolation(sweep)])

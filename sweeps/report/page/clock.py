@@ -21,6 +21,7 @@ from sweeps.report.page.layout import (
     dressed,
 )
 from sweeps.report.results import Sweep
+from sweeps.selection import epochs_in_full
 from sweeps.state import State, Trial
 
 _MOST_LANES = 60
@@ -127,7 +128,7 @@ def time_spent(sweep: Sweep) -> Section:
 def _said(sweep: Sweep) -> list[str]:
     state = sweep.state
     size, unit = _unit(state.seconds)
-    most = len(state.trials) * sweep.spec.training.epochs
+    most = epochs_in_full(state, len(state.trials))
     at_once = state.trial_seconds / state.seconds if state.seconds else 0.0
     return [
         f"The sweep was at work for {state.seconds / size:.3g} {unit} by the clock, with "
