@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.journal import FILE, held
+from sweeps.progress import duration, point
+from sweeps.report.children import said
 from sweeps.report.confirmation import confirmation
 from sweeps.report.results import Sweep
 from sweeps.selection import expected
@@ -105,10 +107,14 @@ def _lines(sweep: Sweep, facts: dict[str, Any]) -> list[str]:
     lines = [
         f"{facts['name']}: {facts['state']}{reason}, last record {ago:.0f} s ago",
         f"trials   {sum(facts['trials'].values())} of {facts['total']}: {counts or 'none started'}",
-        f"epochs   {facts['epochs']} in {facts['hours']:.2f} h, {facts['trial_hours']:.2f} trial-h",
+        f"epochs   {facts['epochs']} in {duration(3600 * facts['hours'])}, "
+        f"{duration(3600 * facts['trial_hours'])} of all trials together",
     ]
     if best := facts["best"]:
-        lines.append(f"best     {best['value']:.4g}: trial {best['trial']}, {best['params']}")
+        where = point(sweep.state.trials[best["trial"]], sweep.state)
+        lines.append(f"best     {best['value']:.4g}: trial {best['trial']}, {where}")
+    if line := said(sweep):
+        lines.append(f"gone on  {line}")
     if found := facts.get("front"):
         pairs = ", ".join(f"{e['trial']} ({e['value']:.4g}, {e['second']:.4g})" for e in found)
         lines.append(f"front    of {sweep.spec.objective.aims}: trials {pairs}")
