@@ -91,7 +91,7 @@ def resume(name: str, storage: str | None, address: str | None, as_json: bool) -
 @click.option(
     "--restart-schedule",
     is_flag=True,
-    help="For a cosine: each trial trained in full goes on as a new one, its cosine begun anew.",
+    help="Each trial trained in full goes on as a new one to --epochs, its cosine begun anew.",
 )
 @click.option("--max-trials", type=click.IntRange(min=1), help="New budget: trials.")
 @click.option("--max-epochs", type=click.IntRange(min=1), help="New budget: epochs in all.")

@@ -44,7 +44,8 @@ def extend(
             cosine schedule ends with its last epoch, so a longer one is another configuration and
             is refused, unless
         restart_schedule: each finished trial gets a child that goes on to `epochs` with a cosine of
-            its own over the added ones; see sweeps/driver/children.py.
+            its own over the added ones; see sweeps/driver/children.py. `budget.max_trials` does not
+            count children.
         budget: new values of the fields of `budget`.
 
     Returns:
@@ -159,7 +160,7 @@ def _more_trials(spec: SweepSpec, trials: int) -> dict[str, Any]:
 def _check_budget(state: State, budget: dict[str, float | None]) -> None:
     """A budget that is used up already would only end the sweep again."""
     used = {
-        "max_trials": len(state.trials) - 1,
+        "max_trials": sum(trial.parent is None for trial in state.trials.values()) - 1,
         "max_epochs": state.epochs,
         "max_hours": state.seconds / 3600,
     }

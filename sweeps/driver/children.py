@@ -1,7 +1,8 @@
 """Finished trials that go on under a schedule begun anew (`sweeps extend --restart-schedule`).
 
 A cosine ends with its last epoch, so more epochs are another configuration: each trial trained in
-full gets a child, a trial of its own that begins with its parent's last checkpoint.
+full gets a child, a trial of its own that begins with its parent's last checkpoint. Where the
+space varies the schedule, a parent without a cosine has one too, whose schedule goes on as it was.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def children(folder: Path, state: State, epochs: int | None) -> list[dict[str, A
     """Contents of their `trial` records, but for the numbers.
 
     Parents are the trials of the search and of its baselines that were trained in full; of one that
-    has a child already, that child.
+    has a child already, that child. Those that have so many epochs are left as they are.
 
     Args:
         folder: the sweep's own.
@@ -39,8 +40,10 @@ def children(folder: Path, state: State, epochs: int | None) -> list[dict[str, A
     parents = _parents(state)
     if not parents:
         raise _refused(_FLAG, "goes on from trials trained in full, and there is none")
-    if late := [trial for trial in parents if trial.epoch >= epochs]:
-        found = f"{epochs}; trial {late[0].number} has {late[0].epoch}"
+    first = parents[0]
+    parents = [trial for trial in parents if trial.epoch < epochs]
+    if not parents:
+        found = f"{epochs}; trial {first.number} has {first.epoch}"
         raise _refused("--epochs", "must be above the trials' epochs", found)
     _check_checkpoints(folder, parents)
     return [

@@ -8,6 +8,7 @@ import json
 import math
 from typing import Any
 
+from sweeps.report.children import gone_on
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep
 from sweeps.report.status import gathered
@@ -89,6 +90,10 @@ def _markdown(sweep: Sweep) -> str:
         columns = ["trial", "value", "epochs", *sweep.labels.values(), "seed", "status"]
         parts.append(f"Best trials by {metric}, those trained in full first:")
         parts.append(_table([rows[number] for number in ranked], columns))
+    if gone_on(sweep):
+        columns = ["trial", "parent", "after", "epochs", "before", "value", "status"]
+        parts.append(f"With their schedule begun anew, {metric} of the parent before:")
+        parts.append(_table([vars(each) for each in gone_on(sweep)[:_SHOWN]], columns))
     if sweep.front:
         known = {each.trial: vars(each) | vars(each)["params"] for each in sweep.front}
         parts.append(f"The front of {sweep.spec.objective.aims}, which no trial beats in both:")

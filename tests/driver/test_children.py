@@ -66,6 +66,8 @@ def test_once_more_it_is_the_children_that_go_on(tmp_path) -> None:
         checkpoint.save(tmp_path / "s" / "trials" / f"{number:05d}", 20, {})
     more(tmp_path / "s", epochs=30)
     run(made, tmp_path / "s")
+    with pytest.raises(SpecError, match=r"found 30; trial 4 has 30"):
+        more(tmp_path / "s", epochs=30)
     trials = read(tmp_path / "s").trials
     assert [(t.parent, t.after, t.epoch) for t in trials.values()] == [
         (None, 0, 9), (None, 0, 9), (0, 9, 20), (1, 9, 20), (2, 20, 30), (3, 20, 30)

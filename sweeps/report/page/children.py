@@ -15,7 +15,7 @@ def children(sweep: Sweep) -> Section | None:
     if not found:
         return None
     text = [
-        "Trials trained in full that went on from their last checkpoint, with a cosine begun anew "
+        "Trials trained in full that went on from their last checkpoint, a cosine begun anew "
         "over the added epochs. They had more epochs than the search's trials, so they stand "
         "apart: neither the best trial nor importance, maps and front know them."
     ]

@@ -25,7 +25,7 @@ from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
 from sweeps.report.status import failures
 from sweeps.report.tables import caution, missing
-from sweeps.selection import expected
+from sweeps.selection import children, expected
 from sweeps.state import Trial
 
 _MOST_ROWS = 500
@@ -59,9 +59,14 @@ def counts(sweep: Sweep) -> str:
     trials = sweep.searched()
     found = Counter(t.status for t in trials)
     said = ", ".join(f"{found[s]} {word}" for s, word in STATUS_WORDS.items() if found[s])
-    total = f"{len(trials)} of {expected(sweep.state)} trials" + (f": {said}" if said else "")
-    others = len(sweep.state.trials) - len(trials)
-    return f"{total}; {others} more for the confirmation" if others else total
+    born = len(children(sweep.state))
+    total = f"{len(trials)} of {expected(sweep.state) - born} trials" + (
+        f": {said}" if said else ""
+    )
+    others = len(sweep.state.trials) - len(trials) - born
+    more = [f"{others} more for the confirmation"] if others else []
+    more += [f"{born} that went on with their schedule begun anew"] if born else []
+    return "; ".join([total, *more])
 
 
 def trials(sweep: Sweep) -> Section:
