@@ -57,11 +57,12 @@ def extend(
     """
     spec = _spec(folder)
     changes = _more_trials(spec, trials)
-    born = children(folder, read(folder), epochs) if restart_schedule else []
+    state = read(folder)
+    born = children(folder, state, epochs) if restart_schedule else []
     if not restart_schedule:
         changes |= _more_epochs(spec, epochs)
     changes |= {f"budget.{name}": value for name, value in budget.items() if value is not None}
-    _check_budget(read(folder), budget)
+    _check_budget(state, budget)
     if not changes and not born:
         raise SpecError([Mistake("extend", "nothing to add", remedy="Say what: --trials +N, …")])
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sweeps.driver.folder import trial_folder
 from sweeps.errors import Mistake, SpecError
 from sweeps.spec import SweepSpec
 from sweeps.state import State, Trial
@@ -81,8 +82,8 @@ def _check_schedule(spec: SweepSpec) -> None:
 def _check_checkpoints(folder: Path, parents: list[Trial]) -> None:
     from sweeps.trial import checkpoint  # torch, which takes a second
 
-    place = truth(folder) / "trials"
-    gone = [t for t in parents if t.epoch not in checkpoint.files(place / f"{t.number:05d}")]
+    place = truth(folder)
+    gone = [t for t in parents if t.epoch not in checkpoint.files(trial_folder(place, t.number))]
     if gone:
         numbers = ", ".join(str(trial.number) for trial in gone[:_SHOWN])
         more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
