@@ -195,8 +195,14 @@ class TrainingSpec(Frozen):
     clip_norm: float | None = Field(default=None, gt=0)
     """Largest norm of the whole gradient; longer ones are scaled down to it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Autocast on a GPU; a CPU always trains in float32."""
+    """Autocast on a GPU."""
+    cpu_precision: Literal["float32", "bfloat16"] = "float32"
+    """Autocast on a CPU: bfloat16 is faster on one with AVX512-BF16 or AMX, slower on others."""
     channels_last: bool = False
+    """Memory format on a GPU; a CPU gains nothing from it and keeps its own."""
+    compile: Literal[False, True, "cuda_graphs"] = False
+    """Compile the updates (torch.compile), with CUDA graphs if so: half a minute before the first
+    one, so for long trials; needs a C++ compiler on every machine. The noise has other draws."""
     deterministic: bool = False
     """Ask torch for deterministic kernels, so that a GPU repeats a trial bit for bit."""
     seed: int = Field(default=0, ge=0)

@@ -11,6 +11,7 @@ from sweeps.fields import Fraction, Frozen, PositiveInt, Scalar
 LATER = (
     *("search.points", "search.priors", "search.from", "search.ghost_within_batch"),
     *("stopping.brackets", "stopping.min_samples", "stopping.seconds", "training.start"),
+    *("training.cpu_precision", "training.compile"),
 )
 """Fields that came after the first sweeps: left at their defaults they are no part of a sweep's
 identity, so that older sweeps keep theirs."""

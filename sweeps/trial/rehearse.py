@@ -11,6 +11,7 @@ from sweeps.baselines import searches
 from sweeps.errors import PreflightError
 from sweeps.spec import ARM, Scalar, SweepSpec, TrialSpec
 from sweeps.trial.build import build_model
+from sweeps.trial.compiled import require_compiler
 from sweeps.trial.datasets import Data
 from sweeps.trial.start import Weights, misfit
 from sweeps.values import values_of
@@ -29,8 +30,10 @@ def rehearse(spec: SweepSpec, data: Data, start: Weights | None = None) -> None:
 
     Raises:
         PreflightError: a network refuses its options, its norms, the shape of the images or the
-            weights.
+            weights; there is no compiler where one is needed.
     """
+    if any(values_of(spec, "training.compile")):
+        require_compiler(on_gpu=bool(spec.resources.gpus))
     if spec.data.crop_padding >= data.image_size:
         rule = f"data.crop_padding must be below the image's side of {data.image_size} pixels"
         raise PreflightError(f"{rule} (found {spec.data.crop_padding})")

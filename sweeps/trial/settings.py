@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sweeps.spec import TrialSpec
+from sweeps.spec import TrainingSpec, TrialSpec
 from sweeps.trial.streams import seed_of
 
 
@@ -37,6 +38,15 @@ def epoch_settings(trial: TrialSpec, epoch: int, device: str) -> Iterator[None]:
         finally:
             if wanted != was:
                 torch.use_deterministic_algorithms(was)
+
+
+def autocast(spec: TrainingSpec, device: str) -> AbstractContextManager[Any]:
+    """What a forward pass runs in: autocast where the spec asks for it on this kind of device."""
+    kind = torch.device(device).type
+    precision = spec.cpu_precision if kind == "cpu" else spec.precision
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(kind, dtype=getattr(torch, precision))
 
 
 def get_generators(noise: torch.Generator, device: str) -> dict[str, Tensor]:

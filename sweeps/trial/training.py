@@ -7,7 +7,6 @@ tensor on the device. Within an epoch nothing waits for the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -21,16 +20,18 @@ from sweeps.errors import TrialDiverged
 from sweeps.spec import TrialSpec
 from sweeps.trial.batches import Batch, Batches, ResidentBatches
 from sweeps.trial.build import build_model
+from sweeps.trial.compiled import begin_update, network_of
 from sweeps.trial.datasets import Data
 from sweeps.trial.distance import Distances, WeightDistance, as_metrics
 from sweeps.trial.folder import ImageFiles
 from sweeps.trial.optim import FusedOptimizer, learning_rate
-from sweeps.trial.settings import epoch_settings, get_generators, set_generators
+from sweeps.trial.settings import autocast, epoch_settings, get_generators, set_generators
 from sweeps.trial.start import Weights, put_into
 from sweeps.trial.streaming import StreamedBatches
 from sweeps.trial.streams import seed_of
 
 State = dict[str, Any]
+Network = Callable[[Tensor], Tensor]
 AtStep = Callable[[int, Callable[[], State]], None]
 """Called after each update with its number within the epoch, from 1, and a function that gives all
 that is needed to go on from there."""
@@ -82,7 +83,8 @@ class Training:
         half = spec.precision == "float16" and self._on_gpu
         self._scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
         self._noise = torch.Generator(device)
-        gni.set_generator(self._model, self._noise)
+        gni.set_generator(self._model, None if spec.compile else self._noise)
+        self._network = network_of(self._model, spec)
         self._part = self._nothing_yet()
 
     def run_epoch(self, at_step: AtStep | None = None) -> dict[str, float]:
@@ -173,7 +175,8 @@ class Training:
         for some, wanted in zip(
             images.chunk(spec.accumulate), labels.chunk(spec.accumulate), strict=True
         ):
-            logits = self._forward(some)
+            begin_update(spec)
+            logits = self._forward(some, self._network)
             loss = F.cross_entropy(logits, wanted, label_smoothing=spec.label_smoothing)
             loss = loss / spec.accumulate if spec.accumulate > 1 else loss
             self._scaler.scale(loss).backward()
@@ -188,17 +191,11 @@ class Training:
         assert total is not None
         return total
 
-    def _forward(self, images: Tensor) -> Tensor:
-        """Logits in float32, through autocast on a GPU when the spec asks for it."""
+    def _forward(self, images: Tensor, network: Network | None = None) -> Tensor:
+        """Logits in float32, of the model itself or of its compiled form."""
         images = images.to(memory_format=self._format)
-        with self._autocast():
-            return self._model(images).float()
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        precision = self._trial.training.precision
-        if precision == "float32" or not self._on_gpu:
-            return nullcontext()
-        return torch.autocast("cuda", dtype=getattr(torch, precision))
+        with autocast(self._trial.training, self._device):
+            return (self._model if network is None else network)(images).float()
 
 
 def make_batches(trial: TrialSpec, data: Data, device: str) -> Batches:

@@ -267,6 +267,16 @@ def test_precision_and_layout_are_for_gpus(small, tiny, untimed):
     assert untimed(fit(small(training=fields), tiny)) == untimed(fit(small(), tiny))
 
 
+def test_bfloat16_on_a_cpu_is_asked_for_by_its_own_name(small, tiny):
+    def epochs(precision):
+        spec = small(training={"cpu_precision": precision}, model={"noise": None})
+        return [r.metrics["train_loss"] for r in fit(spec, tiny)]
+
+    half, whole = epochs("bfloat16"), epochs("float32")
+    assert half != whole
+    assert half == pytest.approx(whole, rel=0.05)
+
+
 def test_digits_are_learnt(trial, digits):
     *_, last = fit(trial(model={"noise": {"ghost_size": 32}, "options": {"width": 64}}), digits)
     assert last.metrics["val_accuracy"] > 0.9

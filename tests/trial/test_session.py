@@ -115,7 +115,7 @@ class Asked:
 
 @pytest.mark.parametrize("at", range(1, 24))
 def test_stopped_at_any_update_and_resumed_is_undisturbed(small, worker, untimed, same, at):
-    spec = small(precision="bfloat16", accumulate=2)
+    spec = small(cpu_precision="bfloat16", accumulate=2)
     whole = worker.run(spec, "whole")
     begun, name = [], f"asked {at}"
     with pytest.raises(TrialStopped, match="stopped after"):

@@ -1,0 +1,51 @@
+"""Updates by torch.compile, and whether this machine can.
+
+Only updates are compiled: evaluation is eager, as in a trial that is not compiled. The noise comes
+from torch's default generator then, which is seeded and kept as the trial's own is; so a compiled
+trial repeats itself, but has other draws than an eager one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sweeps.errors import PreflightError
+from sweeps.spec import TrainingSpec
+
+
+def network_of(model: nn.Module, spec: TrainingSpec) -> Callable[[Tensor], Tensor]:
+    """The model as `training.compile` asks for it; parameters and buffers are the model's own."""
+    if not spec.compile:
+        return model
+    torch.compiler.reset()  # else the ninth trial of a process would silently be eager
+    mode = "reduce-overhead" if spec.compile == "cuda_graphs" else "default"
+    return torch.compile(model, mode=mode)
+
+
+def begin_update(spec: TrainingSpec) -> None:
+    """Tell captured CUDA graphs that what the last update returned is no longer needed."""
+    if spec.compile == "cuda_graphs":
+        torch.compiler.cudagraph_mark_step_begin()
+
+
+def require_compiler(on_gpu: bool) -> None:
+    """The compiler that torch.compile calls: for C++ on a CPU, for C on a GPU (Triton's).
+
+    Raises:
+        PreflightError: it is not on this machine.
+    """
+    variable, usual = ("CC", "gcc") if on_gpu else ("CXX", "g++")
+    usual = usual if sys.platform != "darwin" else "clang++"
+    name = os.environ.get(variable, usual)
+    if shutil.which(name) is None:
+        raise PreflightError(
+            f"training.compile needs a compiler on every machine that trains; {name} is not on "
+            f"{socket.gethostname()}. Install it (apt install g++), or write compile: false"
+        )
