@@ -16,7 +16,7 @@ test-image: .venv/.server  ## build the image without an engine; MLflow on Postg
 	bash docker/test_image.sh
 	$(BIN)/python benchmarks/postgres.py
 
-test-heavy: .venv/.dev  ## the longer proofs: kills of a sweep in a store, trials that share GPUs
+test-heavy: .venv/.dev  ## the longer proofs: a store, a full disk, a lost node, shared GPUs, compiled trials
 	$(BIN)/python -m pytest -m heavy
 
 test-cluster: .venv/.runtime  ## a cluster of three test hosts, killed and resumed; root, openssh-server, rsync

@@ -4,7 +4,9 @@
 
 A sweep of 24 trials (digits, a small MLP) under kill -9 of its driver, its workers and the MLflow
 server that it tracks to, at random moments (also while a driver starts), with `sweeps resume` after
-each driver's death, at once or when its Ray has gone; against the undisturbed sweep.
+each driver's death, at once or when its Ray has gone; against the undisturbed sweep. With --store
+the killed sweep is in an object store (moto's S3 server), and every second driver finds no working
+copy, as on another machine: it waits until the dead one's lease has run out.
 
     a   two trials at a time, random search, no early stopping
     b   one trial at a time, TPE and ASHA
@@ -78,7 +80,8 @@ def spec(arm: str, options: argparse.Namespace, uri: str | None) -> dict:
 
 def measure(arm: str, options: argparse.Namespace, folder: Path) -> tuple[str, bool]:
     """The undisturbed sweep, the disturbed one, and what is to hold between them."""
-    from chaos_victim import Server, Victim
+    from chaos_servers import Server, Store
+    from chaos_victim import Victim
 
     begun = time.perf_counter()
     calm = Victim(made(folder / "calm"), spec(arm, options, None), None, options.seed)
@@ -93,7 +96,8 @@ def measure(arm: str, options: argparse.Namespace, folder: Path) -> tuple[str, b
     if server:
         server.start()
     content = spec(arm, options, server.uri if server else None)
-    victim = Victim(made(folder / "killed"), content, server, options.seed)
+    store = Store(folder / "store") if options.store else None
+    victim = Victim(made(folder / "killed"), content, server, options.seed, store)
     victim.disturb(kinds, calm.results())
     victim.finish()
     database = server.database if server else victim.folder / "mlflow.db"
@@ -101,6 +105,8 @@ def measure(arm: str, options: argparse.Namespace, folder: Path) -> tuple[str, b
     if server and server.process:
         os.killpg(server.process.pid, signal.SIGTERM)
         server.process.wait()
+    if store:
+        store.stop()
     return (
         f"{text}\n  seconds: undisturbed {calm_s:.0f}, killed {time.perf_counter() - begun:.0f}",
         holds,
@@ -174,14 +180,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--without-server", action="store_true", help="track to sqlite alone")
+    parser.add_argument("--store", action="store_true", help="the killed sweep is in an S3 store")
     parser.add_argument("--keep", type=Path, help="leave the sweeps in this new folder")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.store and options.without_server:
+        parser.error("--store needs the server: the store that MLflow has beside a sweep is local")
     if not options.inside:
         sys.exit(namespaced(sys.argv))
     hardware = f"{os.cpu_count()} cores ({platform.machine()}), no GPU used"
-    text = [f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, n = 1, seed {options.seed}"]
+    where = ", in an S3 store" if options.store else ""
+    text = [f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, n = 1, seed {options.seed}{where}"]
     holds = []
     folder = made(options.keep) if options.keep else Path(tempfile.mkdtemp(prefix="chaos-"))
     try:

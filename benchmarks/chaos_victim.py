@@ -1,4 +1,4 @@
-"""What benchmarks/chaos.py kills: a sweep's driver and workers, and a real MLflow server."""
+"""What benchmarks/chaos.py kills: a sweep's driver and workers, and its MLflow server."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaos_servers import Server, Store
+
+    from sweeps.state import State
 
 HERE = Path(__file__).parent
 SWEEPS = str(Path(sys.executable).with_name("sweeps"))
@@ -47,50 +52,26 @@ def rays(agents: bool) -> dict[int, str]:
     }
 
 
-class Server:
-    """A real MLflow server on loopback with a sqlite store."""
-
-    def __init__(self, folder: Path):
-        folder.mkdir()
-        self.folder, self.database = folder, folder / "mlflow.db"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.due = 0.0
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        """Start it; it answers some seconds later."""
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.database}"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
-            )
-
-    def kill(self, pause: float) -> None:
-        """Kill it with its children; `tend` starts it again after the pause."""
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.process, self.due = None, time.monotonic() + pause
-
-    def tend(self) -> None:
-        """Start it again when it is time."""
-        if self.process is None and time.monotonic() >= self.due:
-            self.start()
-
-
 class Victim:
-    """One sweep, run and resumed to its end, and killed on the way."""
+    """One sweep, run and resumed to its end, and killed on the way.
 
-    def __init__(self, folder: Path, content: dict, server: Server | None, seed: int):
+    With a `store` it is kept there, and every second driver after a kill finds nothing local.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        content: dict,
+        server: Server | None,
+        seed: int,
+        store: Store | None = None,
+    ):
+        from sweeps.storage import working_folder
+
         self.folder, self.server, self.dice = folder, server, random.Random(seed)
-        self.name = content["name"]
-        self.journal = folder / self.name / "journal.jsonl"
+        self.name, self.store = content["name"], store
+        self.storage = store.address(self.name) if store else str(folder)
+        self.journal = working_folder(self.storage) / self.name / "journal.jsonl"
         self.marks = folder / "marks"
         self.file = folder / "spec.json"  # JSON is YAML
         self.file.write_text(json.dumps(content))
@@ -110,7 +91,7 @@ class Victim:
         self._starts += 1
         with (self.folder / f"driver-{self._starts}.log").open("wb") as log:
             return subprocess.Popen(
-                [SWEEPS, *arguments, "--storage", str(self.folder)],
+                [SWEEPS, *arguments, "--storage", self.storage],
                 cwd=HERE,
                 env=environment,
                 stdout=log,
@@ -182,7 +163,9 @@ class Victim:
             while not all(agents for _, agents, _ in self._fading):
                 self.tick()
         # before its first record a sweep is not there to be resumed
-        again = ("resume", self.name) if self.journal.exists() else ("run", str(self.file))
+        again = ("resume", self.name) if self._is_there() else ("run", str(self.file))
+        if self.store and self.kills["driver"] % 2:
+            self.store.another_machine()
         self.driver = self._start(*again)
         return True
 
@@ -207,14 +190,23 @@ class Victim:
             server.kill(pause=self.dice.uniform(0, 5))
         return up
 
-    def _running(self) -> int:
-        """Trials that have been handed out and have not ended, as far as places go."""
+    def _is_there(self) -> bool:
+        return self.journal.exists() if self.store is None else self._state() is not None
+
+    def _state(self) -> State | None:
+        """The sweep as its journal tells it; None before the first record."""
         from sweeps.errors import SweepNotFound
         from sweeps.journal import read
 
         try:
-            state = read(self.journal.parent)
+            return read(self.journal.parent)
         except SweepNotFound:
+            return None
+
+    def _running(self) -> int:
+        """Trials that have been handed out and have not ended, as far as places go."""
+        state = self._state()
+        if state is None:
             return 0
         assert state.spec is not None
         handed_out = sum(bool(t.attempts) and not t.end for t in state.trials.values())

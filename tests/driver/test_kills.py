@@ -221,6 +221,7 @@ def test_preempted_stopped_and_resumed_inside_an_epoch(
     check_mlflow(tmp_path / "sweep-data", trials=3, epochs=80)
 
 
+@pytest.mark.heavy
 def test_a_full_disk_is_told_and_the_sweep_goes_on_when_there_is_room(
     namespaced, tmp_path, undisturbed
 ) -> None:
@@ -262,6 +263,7 @@ def test_more_epochs_and_failed_trials_again(namespaced, tmp_path, tmp_path_fact
     check_mlflow(tmp_path / "sweep-data", trials=3, epochs=6)
 
 
+@pytest.mark.heavy
 def test_a_node_that_vanishes_gives_its_trial_to_another(
     namespaced, tmp_path, tmp_path_factory
 ) -> None:
