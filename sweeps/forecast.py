@@ -1,31 +1,21 @@
-"""What a sweep will take, from a few steps of its smallest and largest configurations.
+"""What a sweep will take, reckoned from its smallest and its largest configuration as tried.
 
-Started by `sweeps preview`. The steps are trained where the sweep would run, on this machine: as
-many copies at once as trials would run at a time, since they slow each other down.
+`sweeps preview` shows it; sweeps/tryout.py does the trying.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
 from sweeps.baselines import confirmations, planned, searches
 from sweeps.brackets import least_epochs
-from sweeps.driver.cluster import ENVIRONMENT
 from sweeps.driver.stopping import Stopping
-from sweeps.errors import PreflightError
 from sweeps.objectives import Reached
 from sweeps.spec import Scalar, SweepSpec, trial_count
 from sweeps.trial.checkpoint import KEPT
 
-SECONDS = 5.0
-"""Trained of each configuration."""
 _RUNS = 20
 """Made-up sweeps, for the likely number of epochs."""
 _START_S = 8.0
@@ -139,71 +129,3 @@ def _values(figures: Range) -> tuple[float, float, float]:
 
 def _capped(figures: Range, limit: float | None) -> Range:
     return figures if limit is None else Range(*(min(v, limit) for v in _values(figures)))
-
-
-def places_here(spec: SweepSpec, gpus: int) -> int:
-    """Trials at a time on this machine with `gpus` GPUs.
-
-    Raises:
-        PreflightError: not even one fits.
-    """
-    need, cpus = spec.resources, len(os.sched_getaffinity(0))
-    fits = [int(cpus / need.cpus_per_trial + 1e-9)]
-    if need.gpus:
-        fits.append(int(gpus / need.gpus + 1e-9))
-    if not min(fits):
-        asks = f"{need.cpus_per_trial:g} CPUs and {need.gpus:g} GPUs"
-        raise PreflightError(f"resources: a trial asks for {asks} (found {cpus} and {gpus} here)")
-    return min([*fits, trial_count(spec), *([need.concurrency] if need.concurrency else [])])
-
-
-def try_out(spec: SweepSpec, seconds: float = SECONDS) -> Forecast:
-    """Train both extremes of the space for some seconds each, and reckon.
-
-    Raises:
-        PreflightError: no trial fits here, or one of the two does not run.
-    """
-    import torch
-
-    from sweeps.trial.datasets import load
-    from sweeps.trial.extremes import extremes
-    from sweeps.trial.rehearse import rehearse
-
-    gpus = torch.cuda.device_count() if spec.resources.gpus else 0
-    places = places_here(spec, gpus)
-    data = load(spec.data)
-    rehearse(spec, data)
-    small, large = extremes(spec, data)
-    del data
-    smallest = _tried(spec, small, places, gpus, seconds)
-    largest = smallest if small == large else _tried(spec, large, places, gpus, seconds)
-    return forecast(spec, smallest, largest, places)
-
-
-def _tried(
-    spec: SweepSpec, params: dict[str, Scalar], places: int, gpus: int, seconds: float
-) -> Size:
-    """As many copies of one configuration as there are places, each in a process of its own."""
-    trial = spec.trial(params, seed=0).model_dump(mode="json")
-    asked = {"trial": trial, "device": "cuda" if gpus else "cpu", "seconds": seconds}
-    with ThreadPoolExecutor(places) as pool:
-        copies = list(pool.map(lambda place: _probe(json.dumps(asked), place, gpus), range(places)))
-    for copy in copies:
-        if copy.returncode:
-            where = ", ".join(f"{path} = {value}" for path, value in params.items()) or "the spec"
-            last = (copy.stderr.strip().splitlines() or [f"exit status {copy.returncode}"])[-1]
-            raise PreflightError(f"a trial does not run here: {last} (at {where})")
-    found = [json.loads(copy.stdout) for copy in copies]
-    return Size(params, **{key: max(probe[key] for probe in found) for key in found[0]})
-
-
-def _probe(asked: str, place: int, gpus: int) -> subprocess.CompletedProcess[str]:
-    """One copy, on the GPU of its turn, with the environment that the sweep's workers have."""
-    environment = {**os.environ, **ENVIRONMENT}
-    if gpus:
-        shown = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))
-        environment["CUDA_VISIBLE_DEVICES"] = shown.split(",")[place % gpus]
-    command = [sys.executable, "-m", "sweeps.trial.probe"]
-    return subprocess.run(
-        command, input=asked, env=environment, capture_output=True, text=True, check=False
-    )

@@ -46,6 +46,7 @@ class Verbs(Steps):
 
     def verbs(self) -> None:
         """One sweep under every verb that takes `--cluster`."""
+        self._tried_out()
         self._detached()
         self._looked_at()
         self._stopped_and_resumed()
@@ -64,6 +65,16 @@ class Verbs(Steps):
         assert "shipping spec.yaml" in done.stdout and "4 finished" in done.stdout, done.stdout
         self.accounted("atonce", 4, 3)
         self.say("submit --address on the head: 4 of 4 trials finished, followed to the end")
+
+    def _tried_out(self) -> None:
+        """`preview --cluster`, of a loop that is shipped with its spec."""
+        self.spec("tried", 8, 60, ", loop: breaking:loop")
+        self.lab.write("breaking.py", BREAKING)
+        said = self._cluster("preview tried.yaml")
+        assert "breaking.py" in said and "tried: 6 at a time, as tried" in said, said
+        assert "0.5" in said and "epochs" in said, said
+        self.say(f"preview: {next(x for x in said.splitlines() if x.startswith('every'))}")
+        assert not (self.lab.storage / "tried").exists(), "a preview keeps nothing"
 
     def _detached(self) -> None:
         """Ctrl-C lets a submitted sweep go on alone."""

@@ -11,7 +11,7 @@ from sweeps.cli import cluster, looks, runs
 
 _VERBS = (
     looks.check,
-    looks.preview,
+    cluster.preview,
     runs.run,
     cluster.submit,
     cluster.down,

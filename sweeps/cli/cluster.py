@@ -40,6 +40,29 @@ def submit(
 
 
 @click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--cluster", metavar="FILE", help="Try it on this cluster [default: here].")
+@click.option("--address", help="Ray cluster to try it on [default: this machine without Ray].")
+@options.clear_errors
+def preview(file: Path, cluster: str | None, address: str | None) -> None:
+    """Train a few steps of the smallest and the largest trial, and print what all will take."""
+    from sweeps.preview import in_words
+    from sweeps.reading import load
+    from sweeps.tryout import try_out, try_out_on
+
+    if cluster and address:
+        raise click.UsageError("--address and --cluster each name a cluster. Give one")
+    if cluster:
+        from sweeps.cluster import file as files
+        from sweeps.cluster import jobs
+
+        with jobs.server(files.read(cluster), None) as client:
+            sys.exit(jobs.follow(client, jobs.preview(client, file, click.echo), options.echo))
+    spec = load(file)
+    click.echo(in_words(spec, try_out_on(spec, address) if address else try_out(spec)))
+
+
+@click.command()
 @click.argument("cluster", metavar="FILE")
 @options.clear_errors
 def down(cluster: str) -> None:

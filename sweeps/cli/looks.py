@@ -29,19 +29,6 @@ def check(file: Path) -> None:
     click.echo(preview(load(file)))
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@options.clear_errors
-def preview(file: Path) -> None:
-    """Train a few steps of the smallest and the largest trial, and print what all will take."""
-    from sweeps.forecast import try_out
-    from sweeps.preview import in_words
-    from sweeps.reading import load
-
-    spec = load(file)
-    click.echo(in_words(spec, try_out(spec)))
-
-
 @click.command(cls=Anywhere)
 @click.argument("name")
 @options.storage

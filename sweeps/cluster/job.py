@@ -1,6 +1,7 @@
 """On the head: a verb that runs trials, on this cluster and with the modules shipped for it.
 
     python -m sweeps.cluster.job run spec.yaml [--storage DIR]     beside the shipped files
+    python -m sweeps.cluster.job preview spec.yaml                 which keeps nothing
     python -m sweeps.cluster.job resume NAME [--storage DIR]
 
 Shipped files are kept in STORAGE/NAME/source, which every machine mounts, so that a later resume
@@ -13,6 +14,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from sweeps.cluster.package import SPEC
 from sweeps.errors import SweepError
@@ -25,6 +27,8 @@ SOURCE = "source"
 def main(arguments: list[str]) -> None:
     """Go to the sweep's source and become `sweeps VERB ... --address auto`."""
     verb, name, *rest = arguments
+    if verb == "preview":
+        _become(arguments)
     storage = _storage(rest)
     if verb == "run":
         try:
@@ -39,6 +43,10 @@ def main(arguments: list[str]) -> None:
             os.chdir(source)
     if "--storage" not in rest:
         arguments += ["--storage", storage]
+    _become(arguments)
+
+
+def _become(arguments: list[str]) -> NoReturn:
     sweeps = str(Path(sys.executable).with_name("sweeps"))
     os.execv(sweeps, [sweeps, *arguments, "--address", "auto"])
 

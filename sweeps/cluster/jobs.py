@@ -83,13 +83,30 @@ def submit(client: Any, file: Path, storage: str | None, say: Callable[[str], No
         SpecError: the spec has mistakes; nothing was sent.
     """
     spec = _checked(file)
+    own = spec.storage if "storage" in spec.model_fields_set else None
+    with _packed(file, spec, say) as folder:
+        words = [package.SPEC]
+        return start(client, spec.name, "run", words, storage=storage or own, folder=folder)
+
+
+def preview(client: Any, file: Path, say: Callable[[str], None]) -> str:
+    """Check and ship a spec as `submit` does, to be tried out there; gives the job's name.
+
+    Raises:
+        SpecError: the spec has mistakes; nothing was sent.
+    """
+    spec = _checked(file)
+    with _packed(file, spec, say) as folder:
+        return start(client, f"preview-{spec.name}", "preview", [package.SPEC], folder=folder)
+
+
+@contextmanager
+def _packed(file: Path, spec: SweepSpec, say: Callable[[str], None]) -> Iterator[Path]:
+    """A folder with what is to be shipped."""
     with tempfile.TemporaryDirectory(prefix="sweeps-") as folder:
         names, size = package.pack(file, spec, Path.cwd(), Path(folder))
         say(f"{spec.name}: shipping {', '.join(names)} ({size / 1024:.1f} KiB)")
-        own = spec.storage if "storage" in spec.model_fields_set else None
-        return start(
-            client, spec.name, "run", [package.SPEC], storage=storage or own, folder=Path(folder)
-        )
+        yield Path(folder)
 
 
 def start(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from sweeps.errors import PreflightError
-from sweeps.forecast import Size, epochs_of, forecast, places_here, try_out
+from sweeps.forecast import Size, epochs_of, forecast
 from sweeps.preview import in_words
 from sweeps.reading import parse
 from sweeps.spec import SweepSpec
 from sweeps.trial import datasets
 from sweeps.trial.extremes import extremes
+from sweeps.tryout import places_here, try_out, try_out_on
 
 SMALL = Size({}, epoch_seconds=1.0, memory=10**8, checkpoint=1000, epochs=3)
 LARGE = Size({}, epoch_seconds=3.0, memory=2 * 10**8, checkpoint=5000, epochs=3)
@@ -99,3 +102,18 @@ def test_a_trial_that_does_not_run_is_said_with_its_place(tmp_path, monkeypatch)
     message = r"does not run here: OSError: no licence \(at training.batch_size = 64\)"
     with pytest.raises(PreflightError, match=message):
         try_out(spec, seconds=0.0)
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+def test_on_a_cluster_it_is_tried_by_one_of_its_workers():
+    spec = spec_of("training: {epochs: 2, batch_size: 128}\nsearch: {trials: 40}")
+    found = try_out_on(spec, None, seconds=0.0)
+    assert found.places == os.cpu_count()
+    assert found.largest.epoch_seconds > 0 and found.largest.memory > 10**8
+    groups = spec_of("model: {options: {width: 48}, norm: {kind: group}}")
+    with pytest.raises(PreflightError, match="^model: .*48") as error:
+        try_out_on(groups, None)
+    assert "Traceback" not in str(error.value)
+    with pytest.raises(PreflightError, match="a trial asks for 64 CPUs"):
+        try_out_on(spec_of("resources: {cpus_per_trial: 64}"), None)
