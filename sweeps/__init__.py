@@ -153,11 +153,19 @@ def extend(
 def retry(
     name: str,
     *,
+    failed: bool = True,
+    gpus: bool = False,
     storage: str = STORAGE,
     address: str | None = None,
     observe: Callable[..., Any] = lambda record, state: None,
 ) -> Sweep:
     """Run the failed trials of the sweep `name` once more, from their last checkpoints.
+
+    Args:
+        name: the sweep.
+        failed: False leaves them as they are.
+        gpus: take back the GPUs that were left out because trials failed on them.
+        storage, address, observe: as for `run`.
 
     Raises:
         SweepNotFound, SweepBusy: no such sweep; it is being run.
@@ -165,7 +173,7 @@ def retry(
     from sweeps.driver import changes
     from sweeps.driver.folder import folder_of
 
-    changes.retry(folder_of(name, storage))
+    changes.retry(folder_of(name, storage), failed=failed, gpus=gpus)
     return resume(name, storage=storage, address=address, observe=observe)
 
 

@@ -114,16 +114,19 @@ def extend(name: str, storage: str | None, as_json: bool, **more: Any) -> None:
 
 @click.command(cls=AnywhereAsJob)
 @click.argument("name")
-@click.option("--failed", is_flag=True, required=True, help="The trials that raised or died.")
+@click.option("--failed", is_flag=True, help="The trials that raised or died.")
+@click.option("--gpus", is_flag=True, help="GPUs that were left out, once they are mended.")
 @options.running
 @options.clear_errors
-def retry(name: str, failed: bool, storage: str | None, address: str | None, as_json: bool) -> None:
-    """Run failed trials once more, from their last checkpoints."""
+def retry(name: str, storage: str | None, as_json: bool, **what: Any) -> None:
+    """Run failed trials once more, from their last checkpoints; or use GPUs again."""
     import sweeps
 
+    if not (what["failed"] or what["gpus"]):
+        raise click.UsageError("say what: --failed, --gpus or both")
     place = storage or sweeps.STORAGE
     _drive(
-        lambda view: sweeps.retry(name, storage=place, address=address, observe=view),
+        lambda view: sweeps.retry(name, storage=place, observe=view, **what),
         as_json,
         name,
         place,

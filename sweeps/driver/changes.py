@@ -85,17 +85,24 @@ def extend(
     return [*said, f"{len(born)} trials go on to epoch {epochs}"] if born else said
 
 
-def retry(folder: Path, statuses: tuple[str, ...] = ("failed",)) -> list[int]:
+def retry(folder: Path, *, failed: bool = True, gpus: bool = False) -> list[int]:
     """Open the failed trials again; they go on from their last checkpoints.
 
+    Args:
+        folder: the sweep's own.
+        failed: whether to do so.
+        gpus: take back the GPUs that were left out.
+
     Returns:
-        Their numbers.
+        The trials' numbers.
 
     Raises:
         SweepNotFound, SweepBusy: no such sweep; it is being run.
     """
     with opened(_spec(folder), folder) as journal:
-        return _reopen(journal, statuses)
+        for node, gpu in list(journal.state.left_out) if gpus else ():
+            journal.write("device", node=node, gpu=gpu, out=False, reason="taken back by retry")
+        return _reopen(journal, ("failed",)) if failed else []
 
 
 def stop(folder: Path, patience: float = 60.0) -> bool:

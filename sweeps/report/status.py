@@ -75,6 +75,26 @@ def gathered(sweep: Sweep) -> dict[str, Any]:
     }
 
 
+def in_brief(sweep: Sweep, most: int = 3) -> list[str]:
+    """The first failures, a line each, and the GPUs that get no more trials."""
+    found, lines = failures(sweep), []
+    for each in found[:most]:
+        where = f" on {each['node']}" if each["node"] else ""
+        said = str(each["reason"]).strip().splitlines() or ["no reason given"]
+        lines.append(f"trial {each['trial']} {each['status']}{where}: {said[-1]}")
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more like these")
+    return lines + [f"left out {each}" for each in left_out(sweep)]
+
+
+def left_out(sweep: Sweep) -> list[str]:
+    """Each GPU that gets no more trials, with why and how to take it back."""
+    again = f"Once mended: sweeps retry {sweep.spec.name} --gpus"
+    return [
+        f"{node} GPU {gpu}: {why}. {again}" for (node, gpu), why in sweep.state.left_out.items()
+    ]
+
+
 def failures(sweep: Sweep) -> list[dict[str, Any]]:
     """Every failed or diverged trial: where, in which epoch and why; plain values alone."""
     bad = ("failed", "diverged")
@@ -120,9 +140,7 @@ def _lines(sweep: Sweep, facts: dict[str, Any]) -> list[str]:
         lines.append(f"front    of {sweep.spec.objective.aims}: trials {pairs}")
     if found := facts.get("confirmation"):
         lines.append(f"confirm  {found['done']} of {found['total']} trials. {found['verdict']}")
-    lines += [
-        f"left out {gone['node']} GPU {gone['gpu']}: {gone['reason']}" for gone in facts["left_out"]
-    ]
+    lines += [f"left out {each}" for each in left_out(sweep)]
     for failure in facts["failures"]:
         lines += _told(failure)
     return lines

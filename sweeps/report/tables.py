@@ -18,9 +18,9 @@ from sweeps.report.confirmation import confirmation
 from sweeps.report.confirmed import shown
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
+from sweeps.report.status import in_brief
 from sweeps.selection import epochs_in_full, expected
 from sweeps.spec import NU, STRENGTH
-from sweeps.state import Trial
 from sweeps.storage import truth
 
 _SHOWN = 10
@@ -62,7 +62,7 @@ def summary(sweep: Sweep) -> RenderableType:
     if found := confirmation(sweep):
         parts.append(shown(found))
     parts += [Text(f"• {line}") for line in missing(sweep)]
-    parts += [Text(f"✗ {line}") for line in _failures(sweep)]
+    parts += [Text(f"✗ {line}") for line in in_brief(sweep)]
     if sweep.ranked():
         said = Text(caution(sweep) + _about_noise(sweep), style="dim")
         parts.append(Padding(said, (1, 0, 0, 0)))
@@ -190,22 +190,6 @@ def _spread(mean: float | None, deviation: float | None) -> str:
     if mean is None:
         return "-"
     return f"{mean:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")
-
-
-def _failures(sweep: Sweep) -> list[str]:
-    bad = [t for t in sweep.state.trials.values() if t.status in ("failed", "diverged")]
-    lines = [f"trial {t.number} {t.status}{_where(t)}: {_reason(t)}" for t in bad[:3]]
-    return lines + ([f"and {len(bad) - 3} more like these"] if len(bad) > 3 else [])
-
-
-def _where(trial: Trial) -> str:
-    error = (trial.end or {}).get("error") or {}
-    return f" on {error['node']}" if error.get("node") else ""
-
-
-def _reason(trial: Trial) -> str:
-    lines = str(trial.end["reason"] if trial.end else "").strip().splitlines()
-    return lines[-1] if lines else "no reason given"
 
 
 def caution(sweep: Sweep) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from sweeps.cli import main
+from sweeps.driver import changes
 from sweeps.driver.conductor import Conductor
 from sweeps.driver.devices import Devices
-from sweeps.journal import Journal
+from sweeps.driver.folder import opened
+from sweeps.journal import Journal, read
 from sweeps.reading import parse
+from sweeps.report.page.facts import failed
 from sweeps.report.results import Sweep
-from sweeps.report.status import status
+from sweeps.report.status import in_brief, status
 
 ONE, TWO = ("lab", "1"), ("lab", "2")
 ECC = "CUDA error: uncorrectable ECC error encountered"
@@ -100,6 +105,34 @@ def test_the_last_one_is_not_left_out_but_ends_the_sweep(devices):
     assert not devices.failed(TWO, 3, ECC)
     assert devices.failed(TWO, 4, ECC) == (f"lab GPU 2 failed 3 times, and no other is left: {ECC}")
     assert devices.left_out == [ONE]
+
+
+def test_it_is_told_everywhere_and_taken_back_when_asked(devices, tmp_path):
+    for trial in (1, 2):
+        devices.failed(ONE, trial, ECC)
+    sweep = Sweep(tmp_path)
+    line = f"lab GPU 1: failed 2 times in a row (trials 1, 2): {ECC}. "
+    line += "Once mended: sweeps retry broken --gpus"
+    assert failed(sweep).text == [f"Left out: {line}"]
+    assert in_brief(sweep) == [f"left out {line}"]
+    assert f"left out {line}\n" in status(sweep)
+
+
+def test_retry_takes_gpus_back_and_nothing_else(tmp_path):
+    spec = parse("name: broken\nsearch: {trials: 1}\n")
+    with opened(spec, tmp_path / "broken") as journal:
+        conductor = Conductor(journal)
+        conductor.failed(conductor.next().trial, {"type": "OSError", "message": "disk"})
+        conductor.device(ONE, "failed")
+        conductor.device(TWO, "failed")
+    assert changes.retry(tmp_path / "broken", failed=False, gpus=True) == []
+    state = read(tmp_path / "broken")
+    assert not state.left_out and state.trials[0].status == "failed"
+
+
+def test_retry_wants_to_know_what(tmp_path):
+    done = CliRunner().invoke(main, ["retry", "broken"])
+    assert done.exit_code == 2 and "say what: --failed, --gpus or both" in done.output
 
 
 @pytest.mark.root

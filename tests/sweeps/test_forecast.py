@@ -112,7 +112,7 @@ def test_on_a_cluster_it_is_tried_by_one_of_its_workers():
     assert found.places == os.cpu_count()
     assert found.largest.epoch_seconds > 0 and found.largest.memory > 10**8
     groups = spec_of("model: {options: {width: 48}, norm: {kind: group}}")
-    with pytest.raises(PreflightError, match="^model: .*48") as error:
+    with pytest.raises(PreflightError, match=r"^model: .*48") as error:
         try_out_on(groups, None)
     assert "Traceback" not in str(error.value)
     with pytest.raises(PreflightError, match="a trial asks for 64 CPUs"):

@@ -23,7 +23,7 @@ from sweeps.report.page.layout import (
 )
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep, effective_size
-from sweeps.report.status import failures
+from sweeps.report.status import failures, left_out
 from sweeps.report.tables import caution, missing
 from sweeps.selection import children, expected
 from sweeps.state import Trial
@@ -126,9 +126,11 @@ def distance(sweep: Sweep) -> Section | None:
 def failed(sweep: Sweep) -> Section:
     """Every failed or diverged trial: where, why, with what parameters, and its traceback."""
     found = failures(sweep)
+    gone = [f"Left out: {each}" for each in left_out(sweep)]
     if not found:
-        return Section("failures", "Failures", ["None."])
+        return Section("failures", "Failures", gone or ["None."])
     text = [f"{len(found)} of {len(sweep.state.trials)} trials. Unfold one for its traceback."]
+    text += gone
     if len(found) > _MOST_FAILURES:
         text.append(f"Shown are the first {_MOST_FAILURES}.")
     folds = [_fold(each) for each in found[:_MOST_FAILURES]]
