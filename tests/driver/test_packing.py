@@ -9,7 +9,7 @@ import pytest
 from sweeps.driver import budget, packing
 from sweeps.driver.packing import MOST, Memory, share
 from sweeps.errors import SpecError
-from sweeps.journal import Journal
+from sweeps.journal import Journal, read
 from sweeps.reading import parse
 from sweeps.trial import datasets
 
@@ -124,3 +124,52 @@ def test_trials_share_logical_gpus_by_the_injected_memory(namespaced, tmp_path):
     assert len(found["gpus"]) == 10
     assert set(found["gpus"]) <= {0.0, 1.0, 2.0, 3.0}
     assert len(set(found["gpus"][:3])) > 1  # halves: three at once cannot be on one
+
+
+MIXED_LOOP = """
+import ray
+
+from sweeps.trial.loop import EpochResult
+
+def loop(trial, data, *, device, resume=None):
+    here = ray.get_runtime_context().get_node_id()
+    has = {n["NodeID"]: n["Resources"].get("GPU", 0) for n in ray.nodes()}
+    yield EpochResult(1, {"val_accuracy": 0.5, "gpus_here": has[here]}, lambda: {})
+"""
+MIXED = """
+name: mixed
+training: {epochs: 1, loop: 'mixed:loop'}
+search: {trials: 8}
+stopping: {name: none}
+space: {training.optimizer.lr: {uniform: [0.1, 1]}}
+resources: {gpus_per_trial: PART}
+"""
+
+
+@pytest.mark.root
+@pytest.mark.heavy
+def test_a_node_without_gpus_never_gets_a_trial_that_asks_for_one(namespaced, tmp_path):
+    """A CPU-only head with room for eight trials and a node with two logical GPUs."""
+    (tmp_path / "mixed.py").write_text(MIXED_LOOP)
+    (tmp_path / "gpu.yaml").write_text(MIXED.replace("PART", "0.5"))
+    (tmp_path / "cpu.yaml").write_text(MIXED.replace("PART", "0").replace("mixed\n", "plain\n", 1))
+    script = namespaced("""
+        mkdir -p /tmp/ray; mount -t tmpfs tmpfs /tmp/ray
+        export RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 RAY_enable_metrics_collection=0
+        ray start --head --port=6391 --include-dashboard=false --num-cpus=8 --num-gpus=0 \
+            --node-ip-address=127.0.0.1 >log 2>&1
+        ray start --address=127.0.0.1:6391 --num-cpus=1 --num-gpus=2 \
+            --node-ip-address=127.0.0.2 >>log 2>&1
+        for file in gpu cpu; do sweeps run $file.yaml --address 127.0.0.1:6391 || exit 1; done
+        sed 's/0.5/3/; s/mixed$/large/' gpu.yaml >large.yaml
+        sweeps run large.yaml --address 127.0.0.1:6391; echo "too large: $?"
+    """)
+    output = script.communicate()[0]
+    assert script.returncode == 0, output
+    assert "a trial asks for 3 GPUs (found 2 here)" in output and "too large: 2" in output
+    found = {}
+    for name in ("mixed", "plain"):
+        trials = read(tmp_path / "sweep-data" / name).trials.values()
+        found[name] = [t.results[0]["metrics"]["gpus_here"] for t in trials]
+    assert found["mixed"] == [2.0] * 8
+    assert 0.0 in found["plain"]
