@@ -168,3 +168,15 @@ def limits(sweep: Sweep, values: Sequence[float]) -> tuple[float, float]:
     high = ordered[-1] if maximise else ordered[-1 - cut]
     margin = 0.04 * (high - low) or 0.01 * abs(high) or 0.01
     return low - margin, high + margin
+
+
+def compared(sweep: Sweep) -> tuple[list[int], list[float]]:
+    """Epochs and values at which rungs in seconds compared trials: each has its own epochs."""
+    metric = sweep.spec.objective.metric
+    points = [
+        (result["epoch"], result["metrics"][metric])
+        for trial in sweep.searched()
+        for result in trial.results
+        if sweep.spec.stopping.seconds and result["rung"] is not None
+    ]
+    return [epoch for epoch, _ in points], [value for _, value in points]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from sweeps.report.canvas import (
     GREY,
     ORANGE,
     blank,
+    compared,
     legend,
     log_ticks,
     objective_axis,
@@ -51,7 +53,10 @@ def draw(sweep: Sweep, folder: Path) -> list[Path]:
 
 
 def learning_curves(sweep: Sweep) -> Figure:
-    """The objective by epoch: a line for each trial, the best one marked, the rungs dotted."""
+    """The objective by epoch: a line for each trial, the best one marked, the rungs dotted.
+
+    Rungs in seconds, which each trial reaches at an epoch of its own, are marks on the lines.
+    """
     figure, (axes,) = blank(7.2, 4.8)
     ranked, metric = sweep.ranked(), sweep.spec.objective.metric
     for trial in reversed(ranked):
@@ -64,7 +69,17 @@ def learning_curves(sweep: Sweep) -> Figure:
     axes.set_xlabel("epoch (log scale)" if steps else "epoch")
     objective_axis(axes, sweep, [v for t in ranked for v in t.values(metric).values()])
     axes.set_title(f"{sweep.spec.name}: {len(sweep.searched())} trials", loc="left", fontsize=11)
-    legend(figure, _key(ranked, bool(steps)), columns=3)
+    key = _key(ranked, bool(steps))
+    if sweep.spec.stopping.seconds:
+        dot: dict[str, Any] = {
+            "marker": "d",
+            "fillstyle": "none",
+            "linestyle": "",
+            "markersize": 5,
+            "zorder": 5,
+        }
+        key += axes.plot(*compared(sweep), color=BLACK, **dot, label="compared at a rung")
+    legend(figure, key, columns=3)
     return figure
 
 

@@ -4,9 +4,12 @@ import journals
 import numpy
 import pytest
 
+from sweeps.driver.conductor import Conductor
+from sweeps.driver.folder import opened
 from sweeps.report.canvas import limits, scale_of
 from sweeps.report.figures import draw, learning_curves
 from sweeps.report.maps import ghost_map, isolation
+from sweeps.report.page import curves as section
 from sweeps.report.results import Sweep
 from sweeps.spec import Dimension
 
@@ -106,3 +109,26 @@ def test_a_perfect_accuracy_and_one_lone_trial_can_be_drawn(tmp_path):
     for result in sweep.state.trials[0].results:
         result["metrics"]["val_accuracy"] = 1.0
     assert len(draw(sweep, tmp_path)) == 2
+
+
+def test_rungs_in_seconds_are_marked_where_each_trial_was_compared(tmp_path):
+    """Trials of 1, 2 and 3 s an epoch reach 4 and 9 s at epochs of their own."""
+    spec = journals.made_up_spec(
+        name="timed", stopping={"name": "asha", "seconds": [4, 9]}, search={"trials": 3}
+    )
+    with opened(spec, tmp_path / "timed") as journal:
+        conductor = Conductor(journal)
+        for seconds in (1.0, 2.0, 3.0):
+            trial = conductor.next().trial
+            for epoch in range(1, 28):
+                metrics = {"val_accuracy": 0.5 + 0.1 * seconds, "seconds": seconds}
+                if conductor.result(trial, epoch, metrics):
+                    break
+    sweep = Sweep(tmp_path / "timed")
+    expected = [(4, 0.6), (9, 0.6), (2, 0.7), (5, 0.7), (2, 0.8), (3, 0.8)]
+    marks = lines(learning_curves(sweep).axes[0])[-1]
+    assert sorted(zip(*marks, strict=True)) == sorted(expected)
+    figure = section.learning_curves(sweep).figures[0]
+    (drawn,) = [trace for trace in figure.data if trace.name == "compared at a rung"]
+    assert sorted(drawn.x) == sorted(epoch for epoch, _ in expected)
+    draw(sweep, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plotly import graph_objects as go
 
+from sweeps.report.canvas import compared
 from sweeps.report.page.axes import Objective, objective
 from sweeps.report.page.layout import (
     GREY,
@@ -48,6 +49,12 @@ def _figure(sweep: Sweep, ranked: list[Trial]) -> go.Figure:
     if steps:  # a legend's entry for the dotted lines
         rung = {"color": GREY, "width": 1, "dash": "dot"}
         figure.add_scatter(x=[None], y=[None], mode="lines", line=rung, name="rung")
+    epochs, compared_at = compared(sweep)
+    if epochs:
+        figure.add_scatter(
+            x=epochs, y=scale.place(compared_at), mode="markers", name="compared at a rung",
+            hoverinfo="skip", marker={"symbol": "diamond-open", "size": 8, "color": GREY},
+        )  # fmt: skip
     axis = {"title": {"text": "epoch"}, "rangemode": "tozero"}
     if steps:
         ticks = [*steps, sweep.spec.training.epochs]

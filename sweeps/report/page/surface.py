@@ -8,7 +8,7 @@ from math import log10
 from plotly import graph_objects as go
 
 from sweeps.report.canvas import scale_of, varied
-from sweeps.report.maps import MOST_PANELS, RIDGES, SIZE, best_along
+from sweeps.report.maps import MOST_PANELS, RIDGES, SIZE, amount, best_along
 from sweeps.report.page.axes import Objective, dimension_axis, objective
 from sweeps.report.page.layout import (
     BLUE,
@@ -21,24 +21,24 @@ from sweeps.report.page.layout import (
     number,
 )
 from sweeps.report.results import Sweep
-from sweeps.spec import STRENGTH, Dimension
+from sweeps.spec import NU, STRENGTH, Dimension
 from sweeps.state import Trial
 
-_UPRIGHT = {STRENGTH: "noise strength s", "model.noise.nu": "noise ν = s²/N"}
+_UPRIGHT = {STRENGTH: "noise strength s", NU: "amount of noise ν = s²/N"}
 """Axes that say how much noise there is beside the ghost size, and their titles."""
 
 
 def ghost_map(sweep: Sweep) -> Section | None:
     """The map, where the space varies both the ghost size and how much noise there is."""
-    axes = set(varied(sweep))
-    upright = next((path for path in _UPRIGHT if {SIZE, path} <= axes), None)
+    upright = amount(sweep)
     if not upright:
         return None
-    title = "Ghost size and strength"
+    title = "Ghost size and strength" if upright == STRENGTH else "Ghost size and amount of noise"
     if not sweep.ranked():
         return Section("map", title, ["No trial has a value, so there is no map."])
+    same = "a dashed" if upright == STRENGTH else "a level"
     text = [
-        "Each point is a trial. Along a dashed line the noise ν = s²/N is the same (ghost size N, "
+        f"Each point is a trial. Along {same} line the noise ν = s²/N is the same (ghost size N, "
         "strength s): where those lines follow the colours, only ν matters."
     ]
     return Section("map", title, text, figures=[_map(sweep, upright)])
