@@ -7,6 +7,8 @@ mistake. Lines are kept by dotted path, so that what pydantic and `checks` find 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from sweeps import spec as sections
 from sweeps.checks import check
 from sweeps.errors import Mistake, SpecError
 from sweeps.spec import Frozen, SweepSpec, section
@@ -74,7 +77,7 @@ def validate(tree: Any, source: str = "spec", lines: Lines | None = None) -> Swe
     try:
         return SweepSpec.model_validate(tree)
     except ValidationError as error:
-        mistakes = [_worded(found) for found in error.errors()]
+        mistakes = list(dict.fromkeys(_worded(found) for found in _as_one(error.errors())))
         raise SpecError([_placed(m, lines or {}) for m in mistakes], source) from None
 
 
@@ -148,6 +151,42 @@ def _placed(mistake: Mistake, lines: Lines) -> Mistake:
     )
 
 
+_KINDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "constrained-int": "a whole number",
+    "str": "a text",
+    "bool": "true/false",
+}
+"""What pydantic names its complaints by where a value may be of several types."""
+
+
+def _as_one(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """The findings; a value of none of several types that it may have is one, not one a type."""
+    for place, group in groupby(errors, lambda found: _of_a_kind(found) or found["loc"]):
+        found, *others = group
+        if _of_a_kind(found) is None:
+            yield from (found, *others)
+            continue
+        kinds = {str(each["loc"][-1]) for each in (found, *others)}
+        words = [word for kind, word in _KINDS.items() if kind in kinds]
+        if "float" in kinds and "int" in kinds:
+            words.remove("a whole number")
+        yield {**found, "loc": place, "msg": f"takes {_listed(list(dict.fromkeys(words)))}"}
+
+
+def _listed(words: list[str]) -> str:
+    """`a number, a text or true/false`."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _of_a_kind(found: ErrorDetails) -> tuple[int | str, ...] | None:
+    """The place of a value, where the finding is about one type of several; else None."""
+    *place, last = found["loc"]
+    named = last in _KINDS and found["type"].endswith(("_type", "_parsing", "_from_float"))
+    return tuple(place) if named else None
+
+
 def _worded(found: ErrorDetails) -> Mistake:
     """Pydantic's finding in our words: rule, value, remedy."""
     location = [str(part) for part in found["loc"]]
@@ -157,6 +196,10 @@ def _worded(found: ErrorDetails) -> Mistake:
         return Mistake(path, "unknown field", remedy=suggest(location[-1], known))
     if found["type"] == "missing":
         return Mistake(path, "is missing", remedy="Give it a value")
+    if found["type"] == "model_type":
+        kind = getattr(sections, str(found.get("ctx", {}).get("class_name")), None)
+        fields = ", ".join(kind.model_fields) if kind else "its fields"
+        return Mistake(path, f"takes a mapping of {fields}", repr(found["input"]))
     rule = found["msg"].removeprefix("Value error, ")
     rule, _, remedy = rule.partition(". ")
     value = "" if found["type"] == "value_error" else repr(found["input"])

@@ -67,6 +67,9 @@ def _baseline_paths(spec: SweepSpec, confirm: ConfirmSpec) -> Iterator[Mistake]:
     for name, settings in confirm.baselines.items():
         for path, value in settings.items():
             place = f"confirm.baselines.{name}.{path}"
+            above = [p for p in settings if path.startswith(f"{p}.") and settings[p] is None]
+            if above:
+                yield Mistake(place, f"is within {above[0]}, which is null", remedy="Drop one")
             if path == ARM and spec.arms:
                 if value not in spec.arms:
                     remedy = suggest(str(value), list(spec.arms))

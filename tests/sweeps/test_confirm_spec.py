@@ -96,6 +96,11 @@ def test_check_shows_what_it_costs() -> None:
     [
         ("{seeds: 1}", "", "confirm.seeds: input should be greater than or equal to 2 (found 1)"),
         ("{top: 13}", "", "confirm.top: there are only 12 configurations to choose from"),
+        (
+            "{baselines: {a: {model.noise: null, model.noise.strength: 1}}}",
+            "",
+            "a.model.noise.strength: is within model.noise, which is null. Drop one",
+        ),
         ("{baselines: {a: {model.nois: null}}}", "", "Did you mean model.noise?"),
         ("{baselines: {a: {noise.strength: 1}}}", "", "Did you mean model.noise.strength?"),
         ("{baselines: {a: {model.noise.strength: -1}}}", "", "confirm.baselines.a.model.noise.str"),

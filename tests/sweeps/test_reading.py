@@ -138,6 +138,30 @@ def test_each_mistake_says_rule_value_and_remedy(text, message) -> None:
     assert message in "\n".join(mistakes(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("search: {points: [{a: [1]}]}", "points.0.a: takes a number, a text or true/false"),
+        ("confirm: {baselines: {b: {a: [1]}}}", "b.a: takes a number, a text or true/false"),
+        ("model: {options: {width: [3]}}", "width: takes a number, a text or true/false"),
+        (
+            "resources: {gpus_per_trial: [1]}",
+            "gpus_per_trial: takes a number or a text (found [1])",
+        ),
+        ("training: {checkpoint_every: [1]}", "every: takes a whole number or a text (found [1])"),
+        (
+            "search: {priors: {a: [1]}}",
+            "priors.a: takes a mapping of value, confidence (found [1])",
+        ),
+        ("objective: {second: 3}", "takes a mapping of metric, mode, take (found 3)"),
+        ("training: {compile: maybe}", "should be False, True or 'cuda_graphs' (found 'maybe')"),
+    ],
+)
+def test_a_value_of_no_type_that_fits_is_one_mistake(text, message) -> None:
+    (found,) = mistakes(text)
+    assert message in found
+
+
 def test_a_missing_file_names_the_ready_ones() -> None:
     with pytest.raises(SpecError, match=r"cannot be read: No such file.*configs/digits\.yaml"):
         load("/nowhere.yaml")
