@@ -61,7 +61,10 @@ class Store:
     """
 
     def __init__(self, folder: Path):
+        from sweeps.storage.client import client
+
         folder.mkdir(parents=True)
+        client.cache_clear()  # one made for the store of another arm
         self.caches, self.port = folder / "cache", free_port()
         os.environ |= {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
