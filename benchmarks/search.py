@@ -14,7 +14,7 @@ searcher knows as integers from 0, so that no arm depends on how a table is read
 rungs after 1, 3 and 9 of 27 epochs, a third goes on; and a point proposed again trains with the
 next of the three seeds, which Ray Tune and Optuna would not see to by themselves.
 
-ours: this project's search and stopping. Ray Tune as shipped: its OptunaSearch with its ASHA, which
+ours: this project's search and stopping; promoting: with `stopping.promote`, trials wait at rungs. Ray Tune as shipped: its OptunaSearch with its ASHA, which
 tells Optuna of trials stopped early as if they were complete. Optuna alone: TPE with its own
 successive halving, or with the median pruner that it takes unless told otherwise.
 """
@@ -47,6 +47,7 @@ BUDGETS = (135, 270, 540, 1080)
 REACHED = (0.02, 0.01, 0.005)
 
 
+_COMPARED = ("ours: tpe, asha", "ours: tpe, promoting")
 USUAL = [name for name in ARMS if "gp" not in name]
 
 
@@ -102,6 +103,10 @@ class Replay:
         return out
 
     def _start(self, now: float) -> None:
+        promoted = self._searcher.promoted()
+        if promoted is not None:
+            self._push(now, promoted, max(self._runs[promoted][2]) + 1)
+            return
         number = len(self._runs)
         point = self._searcher.propose(number)
         self._runs.append((point, self._seen[self._repeats[point] % 3], {}))
@@ -167,13 +172,14 @@ def table(found: dict[str, list[list[float]]]) -> str:
         cells = "".join(f"{_reach([_first(run, r) for run in runs]):<19}" for r in REACHED)
         lines.append(f"{name:<24}{cells}")
     if len(found) > 1:
-        lines += ratios(found)
+        for name in found:
+            lines += ratios(found, name) if name in _COMPARED else []
     return "\n".join(line.rstrip() for line in lines)
 
 
-def ratios(found: dict[str, list[list[float]]]) -> list[str]:
-    """The first arm's median epochs to each regret relative to every other arm's."""
-    first, *others = found
+def ratios(found: dict[str, list[list[float]]], first: str) -> list[str]:
+    """One arm's median epochs to each regret relative to every other arm's."""
+    others = [name for name in found if name != first]
     lines = [f"epochs of {first} relative to the others', medians (95 % bootstrap interval)"]
     for name in others:
         cells = "".join(f"{_ratio(found[first], found[name], r):<19}" for r in REACHED)

@@ -22,6 +22,10 @@ CHANCE = 0.1
 class Arm(Protocol):
     """What a replay asks of a searcher."""
 
+    def promoted(self) -> int | None:
+        """A trial that was stopped at a rung and goes on now."""
+        return None
+
     def propose(self, number: int) -> tuple[int, ...]:
         """A point: a level of each axis."""
         ...
@@ -35,10 +39,12 @@ class Arm(Protocol):
         ...
 
 
-class Ours:
+class Ours(Arm):
     """Search and Stopping as the driver uses them."""
 
-    def __init__(self, seed: int, sampler: str = "tpe", stopping: str = "asha"):
+    def __init__(
+        self, seed: int, sampler: str = "tpe", stopping: str = "asha", promote: bool = False
+    ):
         from sweeps.driver.stopping import Stopping
         from sweeps.objectives import Reached
         from sweeps.search.search import Search
@@ -46,7 +52,12 @@ class Ours:
 
         space = {name: {"int": [0, n - 1]} for name, n in zip(SHORT, SIZES, strict=True)}
         search = {"sampler": sampler, "seed": seed, "trials": 10_000}
-        tree = {"name": "b", "space": space, "search": search, "stopping": {"name": stopping}}
+        tree = {
+            "name": "b",
+            "space": space,
+            "search": search,
+        }
+        tree["stopping"] = {"name": stopping, "promote": promote}
         spec = SweepSpec.model_validate(tree | {"training": {"epochs": EPOCHS}})
         self.search, self.stopping, self.reached = Search(spec), Stopping(spec), Reached
 
@@ -59,12 +70,19 @@ class Ours:
         """Take in an epoch; whether the trial ends."""
         return self.stopping.stops(number, self.reached(epoch, value))
 
+    def promoted(self) -> int | None:
+        """A trial that waits at a rung and goes on now."""
+        return self.stopping.promotion.promote() if self.stopping.promotion else None
+
     def end(self, number: int, status: str, values: dict[int, float]) -> None:
-        """Take in how a trial ended."""
-        self.search.end(number, status, values)
+        """Take in how a trial ended, or that it waits."""
+        if status == "pruned" and self.stopping.promotion:
+            self.search.pause(number, [self.reached(*each) for each in values.items()])
+        else:
+            self.search.end(number, status, values)
 
 
-class RayAsShipped:
+class RayAsShipped(Arm):
     """OptunaSearch and ASHAScheduler, called as Tune's controller calls them."""
 
     def __init__(self, seed: int):
@@ -103,7 +121,7 @@ class RayAsShipped:
         self.search.on_trial_complete(str(number), {"training_iteration": epoch, "value": value})
 
 
-class OptunaAlone:
+class OptunaAlone(Arm):
     """TPE and a pruner by ask and tell."""
 
     def __init__(self, seed: int, pruner: optuna.pruners.BasePruner):
@@ -139,6 +157,7 @@ class OptunaAlone:
 ARMS: dict[str, Callable[[int], Arm]] = {
     "ours: tpe, asha": Ours,
     "ours: random, asha": lambda seed: Ours(seed, "random"),
+    "ours: tpe, promoting": lambda seed: Ours(seed, promote=True),
     "Ray Tune as shipped": RayAsShipped,
     "Optuna alone, halving": lambda seed: OptunaAlone(
         seed, optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from sweeps.spec import SweepSpec, steps, trial_count
+from sweeps.spec import SweepSpec, rungs, steps, trial_count
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -48,6 +48,8 @@ def least_epochs(spec: SweepSpec) -> int:
     The median lets at least `min_samples` through. One epoch may reach all rungs in seconds.
     """
     trials, epochs, stopping = trial_count(spec), spec.training.epochs, spec.stopping
+    if stopping.promote:
+        return _least_promoted(spec)
     if stopping.name == "median":
         through = min(trials, stopping.min_samples)
         return through * epochs + (trials - through) * min(stopping.grace, epochs)
@@ -58,3 +60,12 @@ def least_epochs(spec: SweepSpec) -> int:
         return stopped + len(brackets) * (epochs - 1)
     stopped = sum(step[0] if step else epochs for step in first)
     return int(stopped + sum(epochs - step for step in brackets))
+
+
+def _least_promoted(spec: SweepSpec) -> int:
+    """Epochs if at each rung none but the final best 1/reduction go on."""
+    trials, before, total = trial_count(spec), 0, 0
+    for rung in (*rungs(spec), spec.training.epochs):
+        total += trials * (rung - before)
+        trials, before = trials // spec.stopping.reduction, rung
+    return total

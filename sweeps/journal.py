@@ -23,7 +23,8 @@
     attempt   trial, attempt, epoch, alone                handed to a worker; `epoch`: known so far;
                                                           alone: with the whole device
     result    trial, attempt, epoch, metrics, node,       an epoch, and what was decided on it:
-              decision, rung                              continue, prune or finish; at which rung
+              decision, rung                              continue, prune, pause (it waits, see
+                                                          stopping.promote), finish; at which rung
                                                           (an epoch; seconds with stopping.seconds)
     end       trial, status, epoch, value, reason, error  finished | pruned | failed | diverged
     device    node, gpu, out, reason                      a GPU that gets no more trials (out), or

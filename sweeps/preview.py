@@ -105,6 +105,9 @@ def _stopping(spec: SweepSpec) -> list[str]:
     if stopping.seconds:
         unit, last = "seconds", f"as the epoch ends that reaches them; {last}"
     best = f"the best 1/{stopping.reduction} {_by_both(spec)}go on at {unit}"
+    if stopping.promote:
+        place = f"asha: trials wait at epochs {_listed(rungs)}, and the best"
+        return [f"{place} 1/{stopping.reduction} there are promoted; {last}"]
     if stopping.name == "asha":
         return [f"asha: {best} {_listed(rungs)}; {last}"]
     counts = Counter(bracket(spec, number) for number in range(trial_count(spec)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from typing import Any
 
 from sweeps.objectives import front
@@ -38,7 +39,7 @@ def summary_lines(state: State, left: float | None, with_running: bool = True) -
     if confirming := confirmed(state):
         lines.append(confirming)
     if with_running:
-        for trial in (t for t in state.trials.values() if not t.end):
+        for trial in (t for t in state.trials.values() if t.status == "running"):
             lines.append(f"trial {trial.number:>3}  epoch {trial.epoch:>3}  {point(trial, state)}")
     if failure := last_failure(state):
         lines.append(failure)
@@ -51,8 +52,11 @@ def headline(state: State, left: float | None) -> str:
     total, ended = expected(state), state.ended
     bar = "█" * (_WIDTH * ended // total)
     counts = f"{ended} of {total} trials"
-    if running := len(state.trials) - ended:
+    found = Counter(trial.status for trial in state.trials.values() if not trial.end)
+    if running := found["running"]:
         counts += f", {running} {'running' if at_work(state) else 'open'}"
+    if waiting := found["paused"]:
+        counts += f", {waiting} waiting at rungs"
     return f"{state.spec.name}  {bar:░<{_WIDTH}}  {counts}, {time_left(state, left)}"
 
 
@@ -76,16 +80,19 @@ def at_work(state: State) -> bool:
 def seconds_left(state: State, now: float) -> float | None:
     """Expected at `now` (Unix seconds) by the pace of the trials that ended in this session.
 
-    None before the first did, and while no driver is at work.
+    Those that wait at a rung count as ended. None before the first did, and while no driver is at
+    work.
     """
     assert state.spec is not None
     if not at_work(state):
         return None
     start = state.sessions[-1]["time"]
-    here = sum(t.end is not None and t.end["time"] >= start for t in state.trials.values())
+    waiting = [t.results[-1] for t in state.trials.values() if t.paused]
+    over = [*waiting, *(t.end for t in state.trials.values() if t.end)]
+    here = sum(record["time"] >= start for record in over)
     if not here:
         return None
-    return max(0.0, now - start) / here * (expected(state) - state.ended)
+    return max(0.0, now - start) / here * (expected(state) - len(over))
 
 
 def past_rungs(state: State) -> str:

@@ -12,6 +12,7 @@ LATER = (
     *("search.points", "search.priors", "search.from", "search.ghost_within_batch"),
     *("stopping.brackets", "stopping.min_samples", "stopping.seconds", "training.start"),
     *("training.cpu_precision", "training.compile"),
+    "stopping.promote",
 )
 """Fields that came after the first sweeps: left at their defaults they are no part of a sweep's
 identity, so that older sweeps keep theirs."""
@@ -136,6 +137,9 @@ class StoppingSpec(Frozen):
     """Hyperband: how many, from the one with all rungs; null: down to the one with none."""
     min_samples: PositiveInt = 3
     """Median: so many others must have reached the epoch."""
+    promote: bool = False
+    """asha: at each rung a trial waits, and goes on from its checkpoint once it is among the best
+    1/reduction there (the published form); false: it ends at once unless it is among them."""
     seconds: tuple[Seconds, ...] = ()
     """Rungs of asha and hyperband by time in place of epochs, ascending: a trial is compared at its
     first epoch with so many recorded seconds of training and evaluation or more."""

@@ -14,7 +14,7 @@ from sweeps.spec import SweepSpec, put
 Record = dict[str, Any]
 Place = tuple[str, str]
 """A machine's name and the numbers of its GPUs, as Ray gave them to a worker."""
-_UNFINISHED = ("pruned", "running")
+_UNFINISHED = ("pruned", "paused", "running")
 Observer = Callable[[Record, "State"], None]
 """Called with each new record and the state after it."""
 
@@ -62,8 +62,15 @@ class Trial:
 
     @property
     def status(self) -> str:
-        """finished, pruned, failed, diverged; running when it has no end yet."""
-        return self.end["status"] if self.end else "running"
+        """finished, pruned, failed, diverged; without an end yet paused or running."""
+        return self.end["status"] if self.end else "paused" if self.paused else "running"
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits at a rung: nobody has taken it up since the result that said so."""
+        if self.end or not self.results or self.results[-1].get("decision") != "pause":
+            return False
+        return self.attempts[-1]["n"] < self.results[-1]["n"]
 
     def values(self, metric: str) -> dict[int, float]:
         """That metric by epoch, where it was reported as a finite number."""

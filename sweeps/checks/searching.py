@@ -127,6 +127,8 @@ def stopping(spec: SweepSpec) -> Iterator[Mistake]:
     elif brackets and brackets > len(steps(spec)) + 1:
         rule = f"there are {len(steps(spec)) + 1} at most with these rungs"
         yield Mistake("stopping.brackets", rule, str(brackets), "Lower it, or leave it out")
+    if spec.stopping.promote:
+        yield from _promoting(spec)
     if spec.stopping.seconds:
         yield from _seconds(spec)
     elif name != "none" and spec.stopping.grace > spec.training.epochs:
@@ -136,6 +138,24 @@ def stopping(spec: SweepSpec) -> Iterator[Mistake]:
             f"grace {spec.stopping.grace}, epochs {spec.training.epochs}",
             "Lower grace, or write stopping: {name: none}",
         )
+
+
+def _promoting(spec: SweepSpec) -> Iterator[Mistake]:
+    """Where trials cannot wait at rungs, or could not go on from there."""
+    every, place = spec.training.checkpoint_every, "stopping.promote"
+    remedy = "Change it, or leave promote out"
+    for found, rule in (
+        (spec.stopping.name != "asha" and spec.stopping.name, "is a form of asha"),
+        (spec.stopping.seconds, "needs rungs in epochs, and these are in seconds"),
+        (spec.objective.second, "compares one objective, and there are two"),
+        (spec.search.sampler == "cmaes" and "cmaes", "tells values anew, which CMA-ES cannot take"),
+    ):
+        if found:
+            yield Mistake(place, rule, found if isinstance(found, str) else "", remedy)
+    if isinstance(every, str) or spec.stopping.grace % every:
+        rule = "needs a checkpoint at each rung: checkpoint_every must divide stopping.grace"
+        found = f"checkpoint_every {every}, grace {spec.stopping.grace}"
+        yield Mistake("training.checkpoint_every", rule, found, "Write checkpoint_every: 1")
 
 
 def _seconds(spec: SweepSpec) -> Iterator[Mistake]:

@@ -46,10 +46,6 @@ def submit(
 @options.clear_errors
 def preview(file: Path, cluster: str | None, address: str | None) -> None:
     """Train a few steps of the smallest and the largest trial, and print what all will take."""
-    from sweeps.preview import in_words
-    from sweeps.reading import load
-    from sweeps.tryout import try_out, try_out_on
-
     if cluster and address:
         raise click.UsageError("--address and --cluster each name a cluster. Give one")
     if cluster:
@@ -58,6 +54,10 @@ def preview(file: Path, cluster: str | None, address: str | None) -> None:
 
         with jobs.server(files.read(cluster), None) as client:
             sys.exit(jobs.follow(client, jobs.preview(client, file, click.echo), options.echo))
+    from sweeps.preview import in_words  # here: imports Ray, which then asks no token of jobs
+    from sweeps.reading import load
+    from sweeps.tryout import try_out, try_out_on
+
     spec = load(file)
     click.echo(in_words(spec, try_out_on(spec, address) if address else try_out(spec)))
 

@@ -81,6 +81,8 @@ def extend(
             journal.write("trial", trial=len(journal.state.trials), **child)
         if epochs and not restart_schedule:
             _reopen(journal, ("finished",))
+        if trials and spec.stopping.promote:
+            _reopen(journal, ("pruned",))  # they wait at their rungs again
     said = [f"{path}: {old[path]} -> {value}" for path, value in changes.items()]
     return [*said, f"{len(born)} trials go on to epoch {epochs}"] if born else said
 

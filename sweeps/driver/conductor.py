@@ -63,7 +63,8 @@ class Conductor:
         self._losses: Counter[int] = Counter()
         self._finish_decided()
         self._searches.restore()
-        self._waiting = deque(n for n, trial in sorted(state.trials.items()) if not trial.end)
+        unfinished = (n for n, t in sorted(state.trials.items()) if t.status == "running")
+        self._waiting = deque(unfinished)
         self._too_large: deque[int] = deque()
 
     @property
@@ -74,20 +75,34 @@ class Conductor:
     def next(self) -> Assignment | None:
         """The next attempt to start, None if there is none now.
 
-        First what an earlier driver or a lost worker left open, then new proposals, last what ran
-        out of memory. Confirmations are proposed once all searches have ended.
+        First what an earlier driver or a lost worker left open, then what is promoted from a rung,
+        then new proposals, last what ran out of memory. What waits at a rung ends when nothing else
+        is left. Confirmations are proposed once all searches have ended.
         """
         if self.refusal or self.stopping or self._one_alone():
             return None
         if not budget.may_train(self.state, len(self._live)):
             return None
-        if self._waiting:
-            return self._hand_out(self._waiting.popleft())
-        if self._searches.left:
-            return self._hand_out(self._propose())
+        if (number := self._usual()) is not None:
+            return self._hand_out(number)
         if self._too_large and not (self._live and self._on_cpu):
             return self._hand_out(self._too_large.popleft(), alone=True)
-        return None
+        return self.next() if not self._live and self._end_paused() else None
+
+    def _usual(self) -> int | None:
+        """A trial that goes on, or a new one; None if there is neither."""
+        if self._waiting:
+            return self._waiting.popleft()
+        if (promoted := self._searches.promoted()) is not None:
+            return promoted
+        return self._propose() if self._searches.left else None
+
+    def _end_paused(self) -> bool:
+        """End the trials that wait at rungs where no more will come; whether there were any."""
+        paused = [trial for trial in self.state.trials.values() if trial.paused]
+        for trial in paused:
+            self._end(trial.number, *outcome(self.spec, trial))
+        return bool(paused)
 
     @property
     def _on_cpu(self) -> bool:
@@ -129,6 +144,10 @@ class Conductor:
             node=node,
         )
         self._losses[number] = 0
+        if decision == "pause":
+            self._live.discard(number)
+            self._searches.pause(trial)
+            return True
         if decision != "continue":
             self._end(number, *outcome(self.spec, trial))
             return True
@@ -210,7 +229,9 @@ class Conductor:
     def _decide(self, trial: Trial, at: Reached) -> str:
         if at.epoch >= self._last_epoch(trial):
             return "finish"
-        return "prune" if self._searches.stops(trial, at) else "continue"
+        if not self._searches.stops(trial, at):
+            return "continue"
+        return "pause" if self.spec.stopping.promote else "prune"
 
     def _end(self, number: int, status: str, reason: str, error: dict | None = None) -> None:
         self._write_end(number, status, reason, error)

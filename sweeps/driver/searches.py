@@ -53,7 +53,24 @@ class _Group:
         for trial in trials:
             for at in course(self._objective, trial.results):
                 if at.epoch < last:
-                    self.stops(trial, at)
+                    self._know(trial, at)
+
+    def _know(self, trial: Trial, at: Reached) -> None:
+        if promotion := self._stopping.promotion:
+            waits = trial.paused and at.epoch == trial.epoch
+            promotion.know(self._own[trial.number], at, waits)
+        else:
+            self.stops(trial, at)
+
+    def promoted(self) -> int | None:
+        """A trial that waits at a rung and is to go on."""
+        promotion = self._stopping.promotion
+        own = promotion.promote() if promotion else None
+        return None if own is None else list(self._own)[own]
+
+    def pause(self, trial: Trial) -> None:
+        path = course(self._objective, trial.results)
+        self.search.pause(self._own[trial.number], list(path))
 
     def stops(self, trial: Trial, at: Reached) -> bool:
         return self._stopping.stops(self._own[trial.number], at)
@@ -115,6 +132,15 @@ class Searches:
         if not trial.proposed_by_search:
             return False
         return self._groups[trial.baseline].stops(trial, at)
+
+    def promoted(self) -> int | None:
+        """A trial that waits at a rung and is to go on now."""
+        found = (group.promoted() for group in self._groups.values())
+        return next((number for number in found if number is not None), None)
+
+    def pause(self, trial: Trial) -> None:
+        """Tell its search that a trial waits at a rung."""
+        self._groups[trial.baseline].pause(trial)
 
     def rung(self, trial: Trial, at: Reached) -> float | None:
         """The rung that this epoch reached, where the trial's search decides at one."""

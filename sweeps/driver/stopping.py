@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from sweeps.brackets import bracket, rungs_of, shares
+from sweeps.driver.promotion import Promotion
 from sweeps.driver.rungs import Ladder, ParetoRung
 from sweeps.objectives import Reached
 from sweeps.spec import SweepSpec, steps
@@ -34,13 +35,16 @@ class Stopping:
     def __init__(self, spec: SweepSpec):
         self._spec = spec
         self._rules: list[_Rule] = []
-        if spec.stopping.name == "median":
+        self.promotion = Promotion(spec) if spec.stopping.promote else None
+        if self.promotion:
+            self._rules = [self.promotion]
+        elif spec.stopping.name == "median":
             self._rules = [MedianRule(spec)]
         elif spec.stopping.name != "none":
             self._rules = [_bracket(spec, index) for index in range(len(shares(spec)))]
 
     def stops(self, trial: int, at: Reached) -> bool:
-        """Take in where a trial stands after an epoch; True when it should end."""
+        """Take in where a trial stands after an epoch; True when it should end (or wait)."""
         if not self._rules:
             return False
         return self._rules[bracket(self._spec, trial)].stops(trial, at)
@@ -120,6 +124,8 @@ def outcome(spec: SweepSpec, trial: Trial) -> tuple[str, str]:
     last = trial.results[-1]
     if last["decision"] == "finish":
         return "finished", f"trained all {last['epoch']} epochs"
+    if last["decision"] == "pause":
+        return "pruned", f"not promoted from the rung of epoch {last['epoch']}"
     if spec.stopping.name == "median":
         return "pruned", f"below the median of the others at epoch {last['epoch']}"
     name = {"asha": "ASHA"}.get(spec.stopping.name, "Hyperband")

@@ -121,13 +121,15 @@ def plan(state: State) -> str:
     """What going on means: which trials go on and from where, how many are to come."""
     assert state.spec is not None
     total = expected(state)
-    left = [t for t in state.trials.values() if not t.end]
+    left = [t for t in state.trials.values() if t.status == "running"]
     lines = [f"{state.spec.name}: {state.ended} of {total} trials have ended"]
     for trial in left[:_PLANNED]:
         seen = f"after epoch {trial.epoch}" if trial.epoch else "from its start"
         lines.append(f"  trial {trial.number} goes on {seen}, attempt {len(trial.attempts) + 1}")
     if len(left) > _PLANNED:
         lines.append(f"  and {len(left) - _PLANNED} more")
+    if waiting := sum(trial.paused for trial in state.trials.values()):
+        lines.append(f"  {waiting} wait at rungs")
     if total > len(state.trials):
         lines.append(f"  {total - len(state.trials)} are still to be proposed")
     return "\n".join(lines)

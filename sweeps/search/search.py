@@ -21,6 +21,7 @@ from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.objectives import Reached, course
@@ -48,12 +49,16 @@ class Search:
         self._space = distributions(spec.space)
         self._points = grid(spec.space) if spec.search.sampler == "grid" else None
         aims = directions(spec.objective)
-        self._study = optuna.create_study(directions=aims, sampler=RandomSampler(seed=0))
+        self._storage = InMemoryStorage()
+        self._study = optuna.create_study(
+            storage=self._storage, directions=aims, sampler=RandomSampler(seed=0)
+        )
         lent_trials = [trial for record in lent for trial in told(record, self._space)]
         self._study.add_trials(lent_trials)
         one = spec.objective.second is None
         self._lent = [_on_ranges(trial) for trial in lent_trials if one]
         self._open: dict[int, optuna.Trial] = {}
+        self._paused: dict[int, optuna.Trial] = {}
         self._seen: Counter[str] = Counter()
 
     def restore(self, trials: dict[int, Trial]) -> None:
@@ -61,12 +66,15 @@ class Search:
 
         Those without an end stay open.
         """
-        for number, ended in _events(trials):
+        for _, number, what in sorted(_events(trials)):
             trial = trials[number]
-            if ended:
-                self.end(number, trial.status, list(course(self.spec.objective, trial.results)))
-            else:
+            path = list(course(self.spec.objective, trial.results))
+            if what == "begun":
                 self._enter(number, trial.params)
+            elif what == "paused":
+                self.pause(number, [at for at in path if at.epoch <= _paused_at(trial)["epoch"]])
+            else:
+                self.end(number, trial.status, path)
 
     def propose(self, number: int) -> tuple[Point, int]:
         """Parameters and seed of trial `number`; a point proposed before gets the next seed.
@@ -84,6 +92,9 @@ class Search:
 
         One objective may be given as values by epoch.
         """
+        if number in self._paused:
+            self._amend(self._paused.pop(number), status, path)
+            return
         trial = self._open.pop(number)
         if status == "failed":
             self._study.tell(trial, state=TrialState.FAIL)
@@ -91,8 +102,27 @@ class Search:
             assert not isinstance(path, Mapping)
             self._end_of_two(trial, status, path)
         else:
-            known = path if isinstance(path, Mapping) else {at.epoch: at.value for at in path}
-            self._end_of_one(trial, status, dict(known))
+            self._end_of_one(trial, status, _by_epoch(path))
+
+    def pause(self, number: int, path: Sequence[Reached]) -> None:
+        """Trial `number` waits at a rung: it counts as stopped early there, until it goes on."""
+        if (trial := self._paused.get(number)) is not None:
+            self._amend(trial, "pruned", path)
+            return
+        trial = self._open[number]
+        self.end(number, "pruned", path)
+        self._paused[number] = trial
+
+    def _amend(
+        self, trial: optuna.Trial, status: str, path: Sequence[Reached] | Mapping[int, float]
+    ) -> None:
+        """What was told of a trial, anew. Optuna has no way to: its own record is written over."""
+        values = _by_epoch(path) if status != "diverged" else {}
+        frozen = self._storage.get_trial(trial._trial_id)
+        states = {"finished": TrialState.COMPLETE, "failed": TrialState.FAIL}
+        frozen.state = states.get(status, TrialState.PRUNED)
+        frozen.intermediate_values = values
+        frozen.values = list(values.values())[-1:] or None if status != "failed" else None
 
     def _end_of_two(self, trial: optuna.Trial, status: str, path: Sequence[Reached]) -> None:
         last = path[-1] if path else None
@@ -128,11 +158,23 @@ class Search:
         return trial.params
 
 
-def _events(trials: dict[int, Trial]) -> Iterator[tuple[int, bool]]:
-    """Proposals (False) and ends (True) by trial number, in the journal's order."""
-    begun = [(trial.record, number, False) for number, trial in trials.items()]
-    over = [(trial.end["n"], number, True) for number, trial in trials.items() if trial.end]
-    return ((number, ended) for _, number, ended in sorted([*begun, *over]))
+def _events(trials: dict[int, Trial]) -> Iterator[tuple[int, int, str]]:
+    """Record, trial and what happened to it: begun, paused for the last time, ended."""
+    for number, trial in trials.items():
+        yield trial.record, number, "begun"
+        if paused := _paused_at(trial):
+            yield paused["n"], number, "paused"
+        if trial.end:
+            yield trial.end["n"], number, "ended"
+
+
+def _paused_at(trial: Trial) -> dict[str, Any]:
+    """The last result after which the trial waited at a rung; empty if it never did."""
+    return next((r for r in reversed(trial.results) if r.get("decision") == "pause"), {})
+
+
+def _by_epoch(path: Sequence[Reached] | Mapping[int, float]) -> dict[int, float]:
+    return dict(path) if isinstance(path, Mapping) else {at.epoch: at.value for at in path}
 
 
 def _on_ranges(trial: FrozenTrial) -> FrozenTrial:

@@ -80,10 +80,12 @@ def test_a_sweep_runs_through(tmp_path) -> None:
     ("name", "sampler", "stop_at"),
     [("asha", "tpe", n) for n in range(1, 60, 4)]
     + [(name, "tpe", n) for name in ("hyperband", "median") for n in (7, 33, 60)]
-    + [("asha", sampler, n) for sampler in ("cmaes", "qmc") for n in (7, 33, 44)],
+    + [("asha", sampler, n) for sampler in ("cmaes", "qmc") for n in (7, 33, 44)]
+    + [("promote", sampler, n) for sampler in ("tpe", "gp") for n in range(3, 64, 6)],
 )
 def test_stopped_after_any_record_it_goes_on_the_same(tmp_path, name, sampler, stop_at) -> None:
-    one = spec(stopping={"name": name}, search={"trials": 12, "sampler": sampler})
+    stopping = {"name": "asha", "promote": True} if name == "promote" else {"name": name}
+    one = spec(stopping=stopping, search={"trials": 12, "sampler": sampler})
 
     class Killed(BaseException):
         pass

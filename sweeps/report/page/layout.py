@@ -20,6 +20,7 @@ SCALE = "Cividis"
 STATUS_COLOURS = {
     "finished": BLUE,
     "pruned": SKY,
+    "paused": GREY,
     "running": GREY,
     "failed": VERMILION,
     "diverged": ORANGE,
@@ -27,6 +28,7 @@ STATUS_COLOURS = {
 STATUS_WORDS = {
     "finished": "trained in full",
     "pruned": "stopped early",
+    "paused": "waits at a rung",
     "running": "not ended",
     "failed": "failed",
     "diverged": "diverged",

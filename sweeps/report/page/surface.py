@@ -67,8 +67,8 @@ def _map(sweep: Sweep, upright: str) -> go.Figure:
     }
     if upright == STRENGTH:  # over ν they would be level
         _draw_ridges(figure, axes)
-    groups = (("finished", 15), ("pruned", 9), ("running", 9), ("failed", 9), ("diverged", 9))
-    for status, size in groups:
+    for status in STATUS_WORDS:
+        size = 15 if status == "finished" else 9
         group = [t for t in ranked if t.status == status]
         if group:
             figure.add_trace(_points(sweep, group, upright, size, scale))

@@ -1,0 +1,54 @@
+"""Asynchronous successive halving as published: trials wait at each rung, the best are promoted.
+
+Li et al., "A System for Massively Parallel Hyperparameter Tuning" (arXiv 1810.05934, Algorithm 2).
+Ray's ASHA decides at once whether a trial goes on, by those that came before it: an early one goes
+on too easily, and one that was stopped is lost. Here it is paused, and goes on from its checkpoint
+as soon as it is among the best 1/reduction of its rung.
+"""
+
+from __future__ import annotations
+
+from sweeps.objectives import Reached
+from sweeps.spec import SweepSpec, rungs
+
+
+class Promotion:
+    """The rungs of one search; all is keyed by its own trial numbers."""
+
+    def __init__(self, spec: SweepSpec):
+        self._reduction = spec.stopping.reduction
+        self._sign = 1 if spec.objective.mode == "max" else -1
+        self._rungs: dict[int, dict[int, float]] = {rung: {} for rung in rungs(spec)}
+        self._gone_on: dict[int, set[int]] = {rung: set() for rung in self._rungs}
+
+    def stops(self, trial: int, at: Reached) -> bool:
+        """Take in an epoch; True at a rung where the trial is to wait."""
+        if at.epoch not in self._rungs:
+            return False
+        self._rungs[at.epoch][trial] = self._sign * at.value
+        if trial not in self._best(at.epoch):
+            return True
+        self._gone_on[at.epoch].add(trial)
+        return False
+
+    def know(self, trial: int, at: Reached, waits: bool) -> None:
+        """Take in an epoch of an earlier driver; `waits`: the trial is still there."""
+        if at.epoch in self._rungs:
+            self._rungs[at.epoch][trial] = self._sign * at.value
+            if not waits:
+                self._gone_on[at.epoch].add(trial)
+
+    def promote(self) -> int | None:
+        """A waiting trial that is to go on now, from the highest rung that has one."""
+        for rung in reversed(self._rungs):
+            for trial in self._best(rung):
+                if trial not in self._gone_on[rung]:
+                    self._gone_on[rung].add(trial)
+                    return trial
+        return None
+
+    def _best(self, rung: int) -> list[int]:
+        """The best 1/reduction of those that came to the rung; of equals the earlier trial."""
+        values = self._rungs[rung]
+        ranked = sorted(values, key=lambda trial: (-values[trial], trial))
+        return ranked[: len(ranked) // self._reduction]

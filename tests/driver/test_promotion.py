@@ -1,0 +1,124 @@
+"""Trials wait at rungs and are promoted from there: the published form of ASHA."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from test_conductor import drive, read, spec, story, train
+
+from sweeps.driver import changes
+from sweeps.driver.conductor import Conductor
+from sweeps.driver.folder import opened
+from sweeps.driver.promotion import Promotion
+from sweeps.errors import SpecError
+from sweeps.objectives import Reached
+from sweeps.preview import preview
+from sweeps.progress import headline
+from sweeps.reading import parse
+
+PROMOTE = {"name": "asha", "promote": True}
+
+
+def test_the_best_third_of_a_rung_goes_on_whenever_it_came() -> None:
+    rule = Promotion(spec(stopping=PROMOTE))
+    assert [rule.stops(n, Reached(1, value)) for n, value in enumerate((0.5, 0.7))] == [True] * 2
+    assert rule.promote() is None  # a third of two is none
+    assert rule.stops(2, Reached(1, 0.6))
+    assert rule.promote() == 1 and rule.promote() is None
+    assert not rule.stops(1, Reached(2, 0.1)) and rule.stops(1, Reached(3, 0.8))
+    for trial in (3, 4):
+        assert rule.stops(trial, Reached(1, 0.1))
+    assert not rule.stops(5, Reached(1, 0.9))  # at once among the best two of six
+    assert rule.promote() is None
+
+
+def test_a_sweep_runs_through_and_nobody_is_left_waiting(tmp_path) -> None:
+    with opened(spec(stopping=PROMOTE), tmp_path / "s") as journal:
+        drive(Conductor(journal))
+    trials = read(tmp_path / "s").trials
+    last = {n: t.epoch for n, t in trials.items()}
+    first = {n: t.results[0]["metrics"]["val_accuracy"] for n, t in trials.items()}
+    best = sorted(first, key=first.__getitem__)[-4:]
+    assert all(last[n] > 1 for n in best), "one of the best third was not promoted"
+    assert {t.status for t in trials.values()} == {"finished", "pruned"}
+    for trial in trials.values():
+        assert [r["epoch"] for r in trial.results] == list(range(1, trial.epoch + 1))
+        if trial.status == "pruned":
+            reason = f"not promoted from the rung of epoch {trial.epoch}"
+            assert trial.end["reason"] == reason and trial.epoch in (1, 3)
+    promoted = [t for t in trials.values() if len(t.attempts) > 1]
+    assert promoted and all(t.attempts[1]["epoch"] in (1, 3) for t in promoted)
+
+
+def test_optuna_hears_of_a_promoted_trial_anew(tmp_path) -> None:
+    with opened(spec(stopping=PROMOTE), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        for _ in range(3):
+            train(conductor, conductor.next())
+        study = conductor._searches._groups[""].search._study
+        assert [t.state.name for t in study.trials] == ["PRUNED"] * 3
+        promoted = conductor.next()
+        assert promoted.known_epoch == 1 and promoted.attempt == 2
+        train(conductor, promoted, upto=3)
+        told = study.trials[promoted.trial]
+        assert list(told.intermediate_values) == [1, 2, 3] and told.state.name == "PRUNED"
+        assert told.value == told.intermediate_values[3]
+        drive(conductor)
+        ended = [study.trials[n] for n, t in journal.state.trials.items() if t.epoch == 9]
+        assert ended and {t.state for t in ended} == {optuna.trial.TrialState.COMPLETE}
+
+
+def test_the_views_tell_waiting_from_running(tmp_path) -> None:
+    with opened(spec(stopping=PROMOTE), tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        conductor.session("started")
+        train(conductor, conductor.next())
+        conductor.next()
+        assert [t.status for t in journal.state.trials.values()] == ["paused", "running"]
+        assert "0 of 12 trials, 1 running, 1 waiting at rungs" in headline(journal.state, None)
+
+
+def test_more_trials_are_those_of_a_larger_sweep(tmp_path) -> None:
+    """What had waited in vain waits again, and may be promoted among more."""
+    stopping, search = PROMOTE, {"sampler": "random"}
+    for name, trials in (("large", 18), ("small", 9)):
+        one = spec(name=name, stopping=stopping, search={**search, "trials": trials})
+        with opened(one, tmp_path / name) as journal:
+            drive(Conductor(journal))
+    changes.extend(tmp_path / "small", trials=9)
+    with opened(read(tmp_path / "small").spec, tmp_path / "small") as journal:
+        drive(Conductor(journal))
+    values = [[params for params, *_ in story(tmp_path / name)] for name in ("large", "small")]
+    assert values[0] == values[1]
+    first = {n: t.values("val_accuracy")[1] for n, t in read(tmp_path / "small").trials.items()}
+    best = sorted(first, key=first.__getitem__)[-6:]
+    assert all(read(tmp_path / "small").trials[n].epoch > 1 for n in best)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stopping: {name: median, promote: true}", "is a form of asha (found median)"),
+        ("stopping: {promote: true, seconds: [1]}", "needs rungs in epochs"),
+        ("stopping: {promote: true}\nobjective: {second: seconds}", "compares one objective"),
+        ("stopping: {promote: true}\nsearch: {sampler: cmaes}", "which CMA-ES cannot take"),
+        (
+            "stopping: {promote: true}\ntraining: {checkpoint_every: 2}",
+            "checkpoint_every must divide stopping.grace (found checkpoint_every 2, grace 1)",
+        ),
+        (
+            "stopping: {promote: true}\ntraining: {checkpoint_every: 2 minutes}",
+            "needs a checkpoint at each rung",
+        ),
+    ],
+)
+def test_where_trials_cannot_wait(text, message) -> None:
+    with pytest.raises(SpecError) as error:
+        parse(f"name: x\nspace: {{training.optimizer.lr: {{uniform: [0.1, 1]}}}}\n{text}\n")
+    assert message in str(error.value)
+
+
+def test_the_preview_says_so_and_counts_epochs() -> None:
+    text = preview(spec(stopping=PROMOTE, training={"epochs": 27}, search={"trials": 27}))
+    assert "asha: trials wait at epochs 1, 3, 9, and the best 1/3 there are promoted" in text
+    assert "at least 81" in text  # 27 + 9·2 + 3·6 + 18
