@@ -1,6 +1,6 @@
 """The figure and the table of `sweeps/configs/fashion_ghost.yaml`, from its folder.
 
-    python benchmarks/fashion_study.py SWEEP_FOLDER OUTPUT_FOLDER
+    python benchmarks/fashion_study.py SWEEP_FOLDER [MORE_FOLDERS] OUTPUT_FOLDER
 
 Writes OUTPUT_FOLDER/fashion_ghost.png and prints the table in Markdown. A configuration's value is
 the mean over its seeds of the accuracy on the held out images after the last epoch; differences to
@@ -77,10 +77,9 @@ def paired(arm: Configuration, base: Configuration) -> tuple[float, float] | Non
     return fmean(differences), float(half)
 
 
-def configurations(sweep: Sweep) -> dict[str, Configuration]:
-    """All arms with a finished trial, in the order of the spec, with accuracies and gaps."""
+def configurations(sweep: Sweep, found: dict[str, Configuration]) -> None:
+    """Add all arms with a finished trial, with accuracies and gaps."""
     data = load(sweep.spec.data)
-    found: dict[str, Configuration] = {}
     for trial in sweep.state.trials.values():
         if trial.status == "finished":
             spec = sweep.spec.trial(trial.params, trial.seed)
@@ -88,7 +87,6 @@ def configurations(sweep: Sweep) -> dict[str, Configuration]:
             entry.accuracy[trial.seed] = 100 * trial.values("val_accuracy")[trial.epoch]
             held_out = list(ResidentBatches(spec, data, "cpu").evaluation())
             entry.gap[trial.seed] = gap(sweep, trial, spec, held_out)
-    return found
 
 
 def gap(sweep: Sweep, trial: Trial, spec: TrialSpec, held_out: list[Batch]) -> float:
@@ -166,6 +164,11 @@ def by_strength(axes: Axes, found: dict[str, Configuration]) -> None:
     axes.figure.colorbar(dots, ax=axes, label="accuracy on held out images, %")
 
 
+def _place(name: str, order: list[str]) -> int:
+    """Batch norm first, then the methods by size, then the rest as it comes."""
+    return order.index(name) if name in order else -1 if name == "bn" else len(order)
+
+
 def table(found: dict[str, Configuration]) -> str:
     """A row an arm, as Markdown."""
     head = "| arm | N/s² | n | accuracy, % | less batch norm, paired [95 %] | gap, points |"
@@ -180,9 +183,14 @@ def table(found: dict[str, Configuration]) -> str:
     return "\n".join(lines)
 
 
-def main(source: str, target: str) -> None:
-    """Read the sweep, draw, print."""
-    found = configurations(Sweep(Path(source)))
+def main(*folders: str) -> None:
+    """Read the sweeps, draw, print."""
+    *sources, target = folders
+    found: dict[str, Configuration] = {}
+    for source in sources:
+        configurations(Sweep(Path(source)), found)
+    order = [f"{family}{size}" for family in LINES for size in (2**k for k in range(1, 9))]
+    found = dict(sorted(found.items(), key=lambda each: _place(each[0], order)))
     draw(found, Path(target) / "fashion_ghost.png")
     print(table(found))
 

@@ -14,9 +14,10 @@ searcher knows as integers from 0, so that no arm depends on how a table is read
 rungs after 1, 3 and 9 of 27 epochs, a third goes on; and a point proposed again trains with the
 next of the three seeds, which Ray Tune and Optuna would not see to by themselves.
 
-ours: this project's search and stopping; promoting: with `stopping.promote`, trials wait at rungs. Ray Tune as shipped: its OptunaSearch with its ASHA, which
-tells Optuna of trials stopped early as if they were complete. Optuna alone: TPE with its own
-successive halving, or with the median pruner that it takes unless told otherwise.
+ours: this project's search and stopping; promoting: with `stopping.promote`, so that trials wait at
+rungs. Ray Tune as shipped: its OptunaSearch with its ASHA, which tells Optuna of trials stopped
+early as if they were complete. Optuna alone: TPE with its own successive halving, or with the
+median pruner that it takes unless told otherwise.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ from search_points import DIVERGED, EPOCHS, SEEDS, TABLE, VALIDATION
 WORKERS = 4
 BUDGETS = (135, 270, 540, 1080)
 REACHED = (0.02, 0.01, 0.005)
-
 
 _COMPARED = ("ours: tpe, asha", "ours: tpe, promoting")
 USUAL = [name for name in ARMS if "gp" not in name]
