@@ -70,7 +70,7 @@ class Verbs(Steps):
         """`preview --cluster`, of a loop that is shipped with its spec."""
         self.spec("tried", 8, 60, ", loop: breaking:loop")
         self.lab.write("breaking.py", BREAKING)
-        said = self._cluster("preview tried.yaml")
+        said = self.lab.on_laptop(f"cd ~ && sweeps preview tried.yaml {CLUSTER}")
         assert "breaking.py" in said and "tried: 6 at a time, as tried" in said, said
         assert "0.5" in said and "epochs" in said, said
         self.say(f"preview: {next(x for x in said.splitlines() if x.startswith('every'))}")
