@@ -72,8 +72,9 @@ class Verbs(Steps):
         self.lab.write("breaking.py", BREAKING)
         said = self.lab.on_laptop(f"cd ~ && sweeps preview tried.yaml {CLUSTER}")
         assert "breaking.py" in said and "tried: 6 at a time, as tried" in said, said
-        assert "0.5" in said and "epochs" in said, said
-        self.say(f"preview: {next(x for x in said.splitlines() if x.startswith('every'))}")
+        line = next(x for x in said.splitlines() if " s an epoch, " in x)
+        assert "0.5" in line, said
+        self.say(f"preview: {line}")
         assert not (self.lab.storage / "tried").exists(), "a preview keeps nothing"
 
     def _detached(self) -> None:
