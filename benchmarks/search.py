@@ -47,7 +47,7 @@ WORKERS = 4
 BUDGETS = (135, 270, 540, 1080)
 REACHED = (0.02, 0.01, 0.005)
 
-_COMPARED = ("ours: tpe, asha", "ours: tpe, promoting")
+_COMPARED = ("ours: tpe, asha", "ours: tpe, promoting", "ours: cmaes, asha")
 USUAL = [name for name in ARMS if "gp" not in name]
 
 
