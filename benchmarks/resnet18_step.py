@@ -34,12 +34,11 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import models
-from benchmarks.data_path import PerImage, processor, random_images
+from benchmarks.data_path import per_image, processor, random_images
 from benchmarks.norms import PaperNoise, tuned_allocator
 from sweeps.spec import SweepSpec
 from sweeps.trial.arrays import Dataset
@@ -64,15 +63,7 @@ def network(*, noise: bool) -> nn.Module:
 
 def plain(data: Dataset, device: str, *, noise: bool = True, half: bool = False) -> Epochs:
     """What a user would write with torch and torchvision alone."""
-    loader = DataLoader(
-        PerImage(data),
-        batch_size=BATCH,
-        shuffle=True,
-        drop_last=True,
-        num_workers=2,
-        persistent_workers=True,
-        pin_memory=device == "cuda",
-    )
+    loader = per_image(data, BATCH, pinned=device == "cuda")
     layout = torch.channels_last if half else torch.contiguous_format
     model = network(noise=noise).to(device, memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, nesterov=True, weight_decay=5e-4)

@@ -52,11 +52,7 @@ class Ours(Arm):
 
         space = {name: {"int": [0, n - 1]} for name, n in zip(SHORT, SIZES, strict=True)}
         search = {"sampler": sampler, "seed": seed, "trials": 10_000}
-        tree = {
-            "name": "b",
-            "space": space,
-            "search": search,
-        }
+        tree = {"name": "b", "space": space, "search": search}
         tree["stopping"] = {"name": stopping, "promote": promote}
         spec = SweepSpec.model_validate(tree | {"training": {"epochs": EPOCHS}})
         self.search, self.stopping, self.reached = Search(spec), Stopping(spec), Reached

@@ -20,7 +20,7 @@ from sweeps import spec as sections
 from sweeps.checks import check
 from sweeps.errors import Mistake, SpecError
 from sweeps.spec import Frozen, SweepSpec, section
-from sweeps.text import suggest
+from sweeps.text import either, suggest
 
 Lines = dict[str, int]
 
@@ -172,12 +172,7 @@ def _as_one(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
         words = [word for kind, word in _KINDS.items() if kind in kinds]
         if "float" in kinds and "int" in kinds:
             words.remove("a whole number")
-        yield {**found, "loc": place, "msg": f"takes {_listed(list(dict.fromkeys(words)))}"}
-
-
-def _listed(words: list[str]) -> str:
-    """`a number, a text or true/false`."""
-    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+        yield {**found, "loc": place, "msg": f"takes {either(list(dict.fromkeys(words)))}"}
 
 
 def _of_a_kind(found: ErrorDetails) -> tuple[int | str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 
 def suggest(name: str, known: list[str]) -> str:
@@ -34,3 +35,8 @@ def split_update(key: str) -> tuple[str, int | None]:
     """Name and update of a metric's key; no update for a metric of the epoch."""
     name, _, update = key.rpartition("@")
     return (name, int(update)) if name and update.isdecimal() else (key, None)
+
+
+def either(words: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sweeps.constraints import MANY_COMBINATIONS, SIZES, broken_by, combinations
 from sweeps.errors import Mistake
 from sweeps.spec import Dimension, Scalar, SweepSpec, space_size, steps, trial_count
-from sweeps.text import suggest
+from sweeps.text import either, suggest
 from sweeps.values import arms_of
 
 LARGEST_GRID = 100_000
@@ -59,7 +59,7 @@ def lenders(spec: SweepSpec) -> Iterator[Mistake]:
     """Earlier sweeps for a sampler that learns from none, or this sweep itself."""
     if spec.search.from_ and spec.search.sampler not in LEARNING:
         rule = f"is for samplers that learn; {spec.search.sampler} does not"
-        yield Mistake("search.from", rule, ", ".join(spec.search.from_), f"Use {_or(LEARNING)}")
+        yield Mistake("search.from", rule, ", ".join(spec.search.from_), f"Use {either(LEARNING)}")
     if spec.name in spec.search.from_:
         yield Mistake("search.from", "names this sweep itself", spec.name, "Give it another name")
 
@@ -97,7 +97,7 @@ def _fits_nowhere(spec: SweepSpec, point: dict[str, Scalar]) -> Mistake | None:
 def priors(spec: SweepSpec) -> Iterator[Mistake]:
     """Priors outside their range, or for a sampler that has no startup trials."""
     if spec.search.priors and spec.search.sampler not in STARTING:
-        rule = f"shape the startup trials of {_or(STARTING)}; {spec.search.sampler} has none"
+        rule = f"shape the startup trials of {either(STARTING)}; {spec.search.sampler} has none"
         yield Mistake("search.priors", rule, remedy="Leave them out, or give search.points")
     for path, prior in spec.search.priors.items():
         yield from _outside(spec, "search.priors", path, prior.value)
@@ -113,10 +113,6 @@ def _outside(spec: SweepSpec, place: str, path: str, value: Scalar) -> Iterator[
         inside = f"{axis.kind} {list(axis.values)}"
         remedy = f"Give a value inside, or widen space.{path}"
         yield Mistake(f"{place}.{path}", f"is outside its axis, {inside}", repr(value), remedy)
-
-
-def _or(names: tuple[str, ...]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def stopping(spec: SweepSpec) -> Iterator[Mistake]:

@@ -80,8 +80,8 @@ def in_brief(sweep: Sweep, most: int = 3) -> list[str]:
     found, lines = failures(sweep), []
     for each in found[:most]:
         where = f" on {each['node']}" if each["node"] else ""
-        said = str(each["reason"]).strip().splitlines() or ["no reason given"]
-        lines.append(f"trial {each['trial']} {each['status']}{where}: {said[-1]}")
+        reason = str(each["reason"]).strip().splitlines() or ["no reason given"]
+        lines.append(f"trial {each['trial']} {each['status']}{where}: {reason[-1]}")
     if len(found) > most:
         lines.append(f"and {len(found) - most} more like these")
     return lines + [f"left out {each}" for each in left_out(sweep)]

@@ -90,7 +90,7 @@ def _importance(sweep: Sweep, found: Comparable | None, least: int) -> tuple[lis
         x=list(importances.values()), y=ordered, orientation="h", marker={"color": BLUE},
         text=[f"{v:.0%}" for v in importances.values()], textposition="auto",
     )  # fmt: skip
-    axis = {"title": {"text": "share of the variance"}, "range": [0, 1]}
+    axis = {"title": {"text": "share"}, "range": [0, 1]}
     dressed(figure, 130 + 34 * len(ordered), xaxis=axis, yaxis={"autorange": "reversed"})
     text = f"{_basis(sweep, found)} {how} It says nothing about noise that seeds make."
     return ordered, Section("importance", _TITLE, [text], figures=[figure])
