@@ -55,8 +55,29 @@ def check_group_size(batch: int, ghost_size: int) -> None:
         )
 
 
+def check_floating(x: Tensor) -> None:
+    """Raise ValueError for whole or complex numbers."""
+    if not x.is_floating_point():
+        raise ValueError(f"an activation of floating dtype is needed, got {x.dtype}; call .float()")
+
+
+def check_input(x: Tensor, channel_dim: int) -> None:
+    """Raise ValueError unless `x` is (B, C, *space), with its channels at `channel_dim`."""
+    check_floating(x)
+    if x.dim() < 2:
+        raise ValueError(
+            f"noise needs (batch, channels, ...), got shape {tuple(x.shape)}; unsqueeze it"
+        )
+    if not -x.dim() < channel_dim < x.dim() or channel_dim == 0:
+        raise ValueError(
+            f"channel_dim must name a dim of the input other than the batch, got {channel_dim} for "
+            f"shape {tuple(x.shape)}; 1 and -1 are usual"
+        )
+
+
 def check_channels(x: Tensor, *values_c: Tensor | None) -> None:
     """Raise ValueError unless each of `values_c` has one value for each channel of `x`."""
+    check_floating(x)
     for value in values_c:
         if value is not None and value.shape != x.shape[1:2]:
             raise ValueError(

@@ -10,7 +10,13 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from gni import _vectors as vectors
-from gni._checks import check_batch, check_ghost_size, check_group_size, check_strength
+from gni._checks import (
+    check_batch,
+    check_ghost_size,
+    check_group_size,
+    check_input,
+    check_strength,
+)
 from gni._fused import multiply_add
 from gni._moments import (
     GhostMoments,
@@ -111,10 +117,7 @@ def check_sampling(sampling: str) -> None:
 
 def check_ghosts(x: Tensor, ghosts: Tensor, channel_dim: int) -> None:
     """Raise ValueError unless `ghosts` is a draw that has a meaning for `x`."""
-    if x.dim() < 2:
-        raise ValueError(
-            f"ghost noise needs (batch, channels, ...), got shape {tuple(x.shape)}; unsqueeze it"
-        )
+    check_input(x, channel_dim)
     batch = x.shape[0]
     check_batch(batch)
     table = not ghosts.is_floating_point()

@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from gni._checks import check_input
 from gni._noise import Sampling, Strength, check_sampling, ghost_noise
 from gni._other_noise import (
     Dropout,
@@ -161,6 +162,7 @@ class AnalyticNoise(NoiseSite):
         """Add the noise in training; return `x` itself in eval."""
         if not self.training:
             return x
+        check_input(x, self.channel_dim)
         shape = (x.shape[0], x.shape[self.channel_dim])
         return analytic_noise(
             x,

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from gni._checks import check_strength
+from gni._checks import check_floating, check_input, check_strength
 from gni._fused import multiply_add
 from gni._moments import Strength, instance_moments, scalar
 from gni._noise import identity_at_zero
@@ -76,12 +76,13 @@ def analytic_noise(
         channel_dim: the dim of `x` that holds the channels, not 0.
 
     Raises:
-        ValueError: a negative or NaN strength.
+        ValueError: a negative or NaN strength, an input without channels or of whole numbers.
 
     Reference:
         Kosson et al., arXiv 2305.17205 (analytic ghost noise).
     """
     check_strength(strength)
+    check_input(x, channel_dim)
     with torch.no_grad():
         dtype = torch.promote_types(x.dtype, torch.float32)
         delta_bc, square_bc = (value.to(dtype) for value in draw)
@@ -116,6 +117,7 @@ def draw_dropout(
     check_dropout(0.0, kind, per)
     shape = list(x.shape)
     if per == "channel":
+        check_input(x, channel_dim)
         kept = (0, channel_dim % x.dim())
         shape = [size if dim in kept else 1 for dim, size in enumerate(shape)]
     draw = torch.rand if kind == "bernoulli" else torch.randn
@@ -151,6 +153,7 @@ def noise_dropout(
         Kosson et al., arXiv 2305.17205 (the dropout that they compare with).
     """
     check_dropout(p, kind, "element")
+    check_floating(x)
     p = scalar(p, draw)
     odds = p / (1 - p)
     if kind == "bernoulli":

@@ -18,7 +18,8 @@ class Drawn(nn.Module):
     Attributes:
         generator: source of the draws; None means torch's default generator of the input's device.
             It belongs to the training run, not to the module: copies and pickles are made without
-            it. torch.compile needs None (or a held draw, see `GhostSite`).
+            it. torch.compile and torch.utils.checkpoint need None (or a held draw, see `GhostSite`):
+            neither can repeat what was drawn from it.
     """
 
     generator: Generator | None = None
@@ -29,6 +30,13 @@ class Drawn(nn.Module):
             raise ValueError(
                 "torch.compile cannot draw from an explicit generator; "
                 "set_generator(model, None), or hold_ghosts(model, batch) before each step"
+            )
+        # A forward inside a backward is a checkpoint's recomputation, which wants the same noise.
+        if self.generator is not None and torch._C._current_graph_task_id() != -1:
+            raise ValueError(
+                "torch.utils.checkpoint cannot draw from an explicit generator once more, and other "
+                "noise would give wrong gradients; set_generator(model, None), or "
+                "hold_ghosts(model, batch) before each step"
             )
         return self.generator
 

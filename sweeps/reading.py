@@ -97,24 +97,14 @@ def checked_spec(spec: SweepSpec | dict[str, Any] | str | Path) -> SweepSpec:
 
 
 def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], Lines]:
-    loader = _Loader(text)
-    try:
-        node = loader.get_single_node()
-        tree = loader.construct_document(node) if node else {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        line = mark.line + 1 if mark else None
-        raise SpecError([Mistake("YAML", f"not readable: {problem}", line=line)], source) from None
-    finally:
-        loader.dispose()
+    node, tree = _loaded(text, source)
     if not isinstance(tree, dict):
         rule = "a spec is a mapping of sections (data, model, training, space, …)"
         raise SpecError([Mistake("spec", rule, repr(tree), line=1)], source)
     lines: Lines = {}
     twice: list[Mistake] = []
     if node:
-        _collect(node, "", lines, twice)
+        _collect(node, "", lines, twice, set())
     if twice:
         raise SpecError(twice, source)
     if not tree:
@@ -123,8 +113,33 @@ def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], Lines]:
     return tree, lines
 
 
-def _collect(node: yaml.Node, prefix: str, lines: Lines, twice: list[Mistake]) -> None:
-    """Note the line of every dotted path below `node`, and the keys given twice."""
+def _loaded(text: str, source: str) -> tuple[yaml.Node | None, Any]:
+    """The document's node and what it stands for.
+
+    Raises:
+        SpecError: what PyYAML refuses, and what Python does: dates and numbers that are none.
+    """
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return node, loader.construct_document(node) if node else {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        line = mark.line + 1 if mark else None
+        raise SpecError([Mistake("YAML", f"not readable: {problem}", line=line)], source) from None
+
+
+def _collect(
+    node: yaml.Node, prefix: str, lines: Lines, twice: list[Mistake], seen_nodes: set[int]
+) -> None:
+    """Note the line of every dotted path below `node`, and the keys given twice.
+
+    What an alias repeats, and it may repeat itself, is looked at once.
+    """
+    if id(node) in seen_nodes:
+        return
+    seen_nodes.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -134,11 +149,11 @@ def _collect(node: yaml.Node, prefix: str, lines: Lines, twice: list[Mistake]) -
                 twice.append(Mistake(path, "the key stands twice", line=line))
             seen.add(path)
             lines[path] = line
-            _collect(value, path, lines, twice)
+            _collect(value, path, lines, twice, seen_nodes)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             lines[f"{prefix}.{index}"] = item.start_mark.line + 1
-            _collect(item, f"{prefix}.{index}", lines, twice)
+            _collect(item, f"{prefix}.{index}", lines, twice, seen_nodes)
 
 
 def _placed(mistake: Mistake, lines: Lines) -> Mistake:
@@ -159,6 +174,7 @@ _KINDS = {
     "bool": "true/false",
 }
 """What pydantic names its complaints by where a value may be of several types."""
+_OF_A_TYPE = ("_type", "_parsing", "_parsing_size", "_from_float", "finite_number")
 
 
 def _as_one(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
@@ -172,13 +188,15 @@ def _as_one(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
         words = [word for kind, word in _KINDS.items() if kind in kinds]
         if "float" in kinds and "int" in kinds:
             words.remove("a whole number")
+        if any(each["type"] == "finite_number" for each in (found, *others)):
+            words = ["a finite number" if word == "a number" else word for word in words]
         yield {**found, "loc": place, "msg": f"takes {either(list(dict.fromkeys(words)))}"}
 
 
 def _of_a_kind(found: ErrorDetails) -> tuple[int | str, ...] | None:
     """The place of a value, where the finding is about one type of several; else None."""
     *place, last = found["loc"]
-    named = last in _KINDS and found["type"].endswith(("_type", "_parsing", "_from_float"))
+    named = last in _KINDS and found["type"].endswith(_OF_A_TYPE)
     return tuple(place) if named else None
 
 

@@ -184,7 +184,7 @@ class StartSpec(Frozen):
 class TrainingSpec(Frozen):
     """How one trial trains."""
 
-    epochs: PositiveInt = 27
+    epochs: int = Field(default=27, ge=1, le=1_000_000)
     batch_size: int = Field(default=128, ge=2)
     """Images per update. The last partial batch of an epoch is dropped, as in the paper's code."""
     accumulate: PositiveInt = 1

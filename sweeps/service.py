@@ -40,7 +40,7 @@ class SearchSpec(Frozen):
     """Tree-structured Parzen estimators, Gaussian process, evolution strategy, scrambled Sobol
     sequence, independent draws, or every point. What each makes of trials that were stopped early,
     diverged or failed stands in sweeps/search/samplers.py."""
-    trials: PositiveInt | None = None
+    trials: int | None = Field(default=None, ge=1, le=1_000_000)
     """How many trials; a grid defaults to all its points, each `replicates` times."""
     replicates: PositiveInt = 1
     """Seeds for each point of a grid; the whole grid runs on one seed before the next."""

@@ -9,6 +9,7 @@ import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import gni
 from gni import functional as G
@@ -301,11 +302,47 @@ def test_bad_strengths(strength: float) -> None:
         (lambda: gni.GhostBatchNorm2d(4, 4), (0, 4, 2, 2), "needs samples, got 0; leave it out"),
         (lambda: gni.ExclusiveBatchNorm2d(4, 4), (0, 4, 2, 2), "needs samples, got 0"),
         (lambda: gni.WSLinear(1, 2), (3, 1), "fan-in of at least 2, got 1"),
+        (lambda: gni.GhostNoise(4, channel_dim=0), (8, 4, 2), "other than the batch, got 0 for"),
+        (
+            lambda: gni.GhostNoise(4, channel_dim=9),
+            (8, 4, 2),
+            r"got 9 for shape \(8, 4, 2\); 1 and",
+        ),
+        (lambda: gni.AnalyticNoise(4), (8,), r"noise needs \(batch, channels, ...\), got shape"),
+        (lambda: gni.AnalyticNoise(4, channel_dim=2), (8, 4), "other than the batch, got 2 for"),
+        (lambda: gni.NoiseDropout(0.1, per="channel"), (8,), "noise needs"),
     ],
 )
 def test_bad_batches(make: Callable[[], nn.Module], shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()(torch.randn(shape))
+
+
+def test_whole_numbers_are_no_activation(case) -> None:
+    layer, x = case
+    with pytest.raises(BadInput, match=r"dtype is needed, got torch.int64; call .float|i64"):
+        layer(x.long())
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_checkpoint_repeats_the_draw_or_refuses(reentrant: bool) -> None:
+    layer, x = gni.GhostNoise(4), torch.randn(BATCH, CHANNELS, requires_grad=True)
+
+    def gradient(*, checkpointed: bool) -> Tensor:
+        torch.manual_seed(0)
+        y = checkpoint(layer, x, use_reentrant=reentrant) if checkpointed else layer(x)
+        x.grad = None
+        y.square().sum().backward()
+        assert x.grad is not None
+        return x.grad
+
+    assert torch.equal(gradient(checkpointed=True), gradient(checkpointed=False))
+    layer.generator = torch.Generator().manual_seed(0)
+    gradient(checkpointed=False)
+    with pytest.raises(ValueError, match=r"torch.utils.checkpoint cannot draw .* hold_ghosts"):
+        gradient(checkpointed=True)
+    gni.hold_ghosts(layer, BATCH)
+    assert torch.equal(gradient(checkpointed=True), gradient(checkpointed=False))
 
 
 @pytest.mark.parametrize("name", NORMS)

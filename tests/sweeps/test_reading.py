@@ -131,6 +131,15 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
         ("name: a/b", "name"),
         ("name: x\nname: y", "the key stands twice"),
         ("training: [1, 2", "not readable"),
+        ("name: x\x07y", "not readable: special characters are not allowed"),
+        ("name: 2026-13-45", "not readable: month must be in 1..12"),
+        (f"training: {{epochs: {'9' * 5000}}}", "not readable: Exceeds the limit (4300 digits)"),
+        ("space: &s {training.optimizer.lr: *s}", "line 1: space.training.optimizer.lr: unknown"),
+        (
+            "space: {training.optimizer.lr: {choice: [1, .inf]}}",
+            "lr.values.1: takes a finite number, a text or true/false (found inf)",
+        ),
+        ("search: {trials: 10000000}", "search.trials: input should be less than or equal to"),
         ("just words", "a spec is a mapping of sections"),
     ],
 )
