@@ -10,11 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sweeps.driver.folder import trial_folder
 from sweeps.errors import Mistake, SpecError
 from sweeps.spec import SweepSpec
 from sweeps.state import State, Trial
-from sweeps.storage import truth
+from sweeps.storage import trial_folder, truth
 from sweeps.values import values_of
 
 _FLAG = "--restart-schedule"
