@@ -27,6 +27,7 @@ from gni import analysis
 from sweeps.report.results import Sweep, effective_size
 from sweeps.spec import ARM, TrialSpec
 from sweeps.state import Trial
+from sweeps.storage import trial_folder
 from sweeps.trial import checkpoint
 from sweeps.trial.batches import Batch, ResidentBatches
 from sweeps.trial.datasets import load
@@ -91,7 +92,7 @@ def configurations(sweep: Sweep, found: dict[str, Configuration]) -> None:
 
 def gap(sweep: Sweep, trial: Trial, spec: TrialSpec, held_out: list[Batch]) -> float:
     """Accuracy by eval's statistics less that by training's, in percent, of the last weights."""
-    folder = sweep.folder / "trials" / f"{trial.number:05d}"
+    folder = trial_folder(sweep.folder, trial.number)
     model = load_model(checkpoint.files(folder)[trial.epoch])
     torch.manual_seed(trial.number)
     seen = analysis.discrepancy(model, cut(held_out, spec.training.batch_size))

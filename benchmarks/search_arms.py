@@ -72,10 +72,11 @@ class Ours(Arm):
 
     def end(self, number: int, status: str, values: dict[int, float]) -> None:
         """Take in how a trial ended, or that it waits."""
+        path = [self.reached(*each) for each in values.items()]
         if status == "pruned" and self.stopping.promotion:
-            self.search.pause(number, [self.reached(*each) for each in values.items()])
+            self.search.pause(number, path)
         else:
-            self.search.end(number, status, values)
+            self.search.end(number, status, path)
 
 
 class RayAsShipped(Arm):

@@ -134,7 +134,7 @@ def extend(
         epochs: the new last epoch of all trials that were not stopped early; refused for a cosine
             schedule, unless
         restart_schedule: each of them goes on as a trial of its own, from its last checkpoint, with
-            a cosine over the added epochs.
+            a cosine over the added epochs (one without a cosine, as its schedule was).
         budget: new values of the fields of `budget`, such as `max_hours`.
         storage, address, observe: as for `run`.
 

@@ -11,6 +11,8 @@ Scalar = bool | int | float | str
 ImportPath = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+WRITTEN = "written by a user"
+"""Context in which a spec is validated that comes from no journal."""
 
 
 class Frozen(BaseModel):

@@ -30,7 +30,8 @@
     device    node, gpu, out, reason                      a GPU that gets no more trials (out), or
                                                           gets them again
     reopen    trial, status, value                        an ended trial goes on: what it had been
-    extend    changes                                     new values at dotted paths of the spec
+    extend    changes                                     new values at dotted paths of the spec,
+                                                          or none: children alone come after it
 
 A metric `NAME@UPDATE` of a result belongs to that update of the trial, any other to its epoch.
 

@@ -144,6 +144,15 @@ def last_failure(state: State) -> str:
     return f"{len(failures)} failed; last: trial {last.number}: {first_line(last.end['reason'])}"
 
 
+def failed(state: State) -> list[Trial]:
+    """The trials that failed since the sweep was begun, or since it was last extended.
+
+    They make the exit status of the verbs that run trials; one that diverged is a finding.
+    """
+    ended = ((t, t.end["n"]) for t in state.trials.values() if t.end)
+    return [t for t, n in ended if t.status == "failed" and n > state.added]
+
+
 def point(trial: Trial, state: State) -> str:
     """The trial's parameters under short names, its seed where it is a repeat; what it is for."""
     assert state.spec is not None

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from sweeps import spec as sections
 from sweeps.checks import check
 from sweeps.errors import Mistake, SpecError
+from sweeps.fields import WRITTEN
 from sweeps.spec import Frozen, SweepSpec, section
 from sweeps.text import either, suggest
 
@@ -75,7 +76,7 @@ def validate(tree: Any, source: str = "spec", lines: Lines | None = None) -> Swe
         SpecError: all mistakes found.
     """
     try:
-        return SweepSpec.model_validate(tree)
+        return SweepSpec.model_validate(tree, context=WRITTEN)
     except ValidationError as error:
         mistakes = list(dict.fromkeys(_worded(found) for found in _as_one(error.errors())))
         raise SpecError([_placed(m, lines or {}) for m in mistakes], source) from None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from sweeps.fields import Fraction, Frozen, PositiveInt, Scalar
+from sweeps.fields import WRITTEN, Fraction, Frozen, PositiveInt, Scalar
 
 LATER = (
     *("search.points", "search.priors", "search.from", "search.ghost_within_batch"),
@@ -140,9 +140,17 @@ class StoppingSpec(Frozen):
     promote: bool = False
     """asha: at each rung a trial waits, and goes on from its checkpoint once it is among the best
     1/reduction there (the published form); false: it ends at once unless it is among them."""
-    seconds: tuple[Seconds, ...] = ()
+    seconds: tuple[Seconds, ...] = Field(default=(), exclude_if=lambda seconds: not seconds)
     """Rungs of asha and hyperband by time in place of epochs, ascending: a trial is compared at its
     first epoch with so many recorded seconds of training and evaluation or more."""
+
+    @field_validator("seconds", mode="before")
+    @classmethod
+    def _some_if_any(cls, raw: Any, info: ValidationInfo) -> Any:
+        """Refuse none in a user's spec; older journals hold an empty list where it was left out."""
+        if info.context == WRITTEN and raw in ([], ()):
+            raise ValueError("needs a rung at least, found []. Leave it out for rungs in epochs")
+        return raw
 
 
 class ResourcesSpec(Frozen):

@@ -173,8 +173,8 @@ class SweepSpec(Frozen):
         )
         usual = SweepSpec(name="usual").model_dump(mode="json")
         for room, field in (path.split(".") for path in LATER):
-            if content[room][field] == usual[room][field]:
-                del content[room][field]
+            if content[room].get(field) == usual[room].get(field):
+                content[room].pop(field, None)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def trial(

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from sweeps.errors import JournalError
-from sweeps.spec import SweepSpec, put
+from sweeps.spec import SweepSpec
+from sweeps.values import extended
 
 Record = dict[str, Any]
 Place = tuple[str, str]
@@ -107,6 +108,8 @@ class State:
     """By the clock, from each session's start to its last record, together."""
     trial_seconds: float = 0.0
     """`seconds` of all trials."""
+    added: int = 0
+    """Number of the last `extend` record; 0 of a sweep that was not extended."""
     finished: bool = False
     """Whether the last driver went through to the end, and nothing was added since."""
     _leader: Trial | None = None
@@ -151,7 +154,7 @@ class State:
                 self._reopen(self.trials[record["trial"]])
             case "extend":
                 assert self.spec is not None
-                self.spec = extended(self.spec, record["changes"])
+                self.spec, self.added = extended(self.spec, record["changes"]), record["n"]
                 self.finished = False
             case kind:
                 raise JournalError(f"record {record['n']} is of unknown kind {kind!r}")
@@ -229,18 +232,6 @@ def _proposed(record: Record) -> Trial:
         epochs=record.get("epochs"),
         record=record["n"],
     )
-
-
-def extended(spec: SweepSpec, changes: dict[str, Any]) -> SweepSpec:
-    """The spec with new values at dotted paths.
-
-    Raises:
-        pydantic.ValidationError: a value that its field refuses.
-    """
-    tree = spec.model_dump(mode="json")
-    for path, value in changes.items():
-        put(tree, path, value)
-    return SweepSpec.model_validate(tree)
 
 
 def _spec(tree: Any) -> SweepSpec:

@@ -1,10 +1,10 @@
-"""What a field of the spec can be in a sweep: its own value, or what the space or an arm gives."""
+"""What a field of the spec can be in a sweep: its own value, its space's or arm's, or a new one."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sweeps.spec import ARM, Dimension, Scalar, SweepSpec
+from sweeps.spec import ARM, Dimension, Scalar, SweepSpec, put
 
 
 def ends(dimension: Dimension) -> tuple[Scalar, ...]:
@@ -42,3 +42,15 @@ def value_at(tree: Any, path: str) -> Any:
     for part in path.split("."):
         tree = tree.get(part) if isinstance(tree, dict) else getattr(tree, part, None)
     return tree
+
+
+def extended(spec: SweepSpec, changes: dict[str, Any]) -> SweepSpec:
+    """The spec with new values at dotted paths.
+
+    Raises:
+        pydantic.ValidationError: a value that its field refuses.
+    """
+    tree = spec.model_dump(mode="json")
+    for path, value in changes.items():
+        put(tree, path, value)
+    return SweepSpec.model_validate(tree)

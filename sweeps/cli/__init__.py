@@ -29,7 +29,19 @@ _VERBS = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_EXITS = """\b
+Exit status:
+  0    all is well; a trial that diverged is a finding
+  1    a trial failed since the sweep was begun or, if it was, last extended
+  2    bad input, or surroundings that lack what the sweep needs
+  3    a damaged journal or checkpoint, or a cluster that does not answer
+  130  stopped or interrupted; `resume` goes on"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXITS,
+)
 @click.version_option(package_name="ghost-noise-sweeps")
 def main() -> None:
     """Find out how much ghost noise a network wants: search, stop early, record, resume."""

@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@options.storage
 @options.clear_errors
-def check(file: Path) -> None:
-    """Check a spec and print what it would run, starting nothing."""
+def check(file: Path, storage: str | None) -> None:
+    """Check a spec and print what it would run, starting nothing.
+
+    Earlier sweeps that it learns from (`search.from`) are looked for in the storage, as by `run`.
+    """
+    from sweeps.driver.folder import check_lenders, folder_of
     from sweeps.preview import preview
     from sweeps.reading import load
 
-    click.echo(preview(load(file)))
+    spec = load(file)
+    check_lenders(spec, folder_of(spec.name, storage or spec.storage))
+    click.echo(preview(spec))
 
 
 @click.command(cls=Anywhere)

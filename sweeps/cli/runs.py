@@ -91,7 +91,8 @@ def resume(name: str, storage: str | None, address: str | None, as_json: bool) -
 @click.option(
     "--restart-schedule",
     is_flag=True,
-    help="Each trial trained in full goes on as a new one to --epochs, its cosine begun anew.",
+    help="Each trial trained in full goes on as a new one to --epochs, its cosine begun anew; "
+    "one without a cosine as it was.",
 )
 @click.option("--max-trials", type=click.IntRange(min=1), help="New budget: trials.")
 @click.option("--max-epochs", type=click.IntRange(min=1), help="New budget: epochs in all.")
@@ -100,7 +101,11 @@ def resume(name: str, storage: str | None, address: str | None, as_json: bool) -
 @options.running
 @options.clear_errors
 def extend(name: str, storage: str | None, as_json: bool, **more: Any) -> None:
-    """Add trials, epochs or budget to a sweep, then go on with it."""
+    """Add trials, epochs or budget to a sweep, then go on with it.
+
+    Trials that had failed before stay as they are (see `retry`) and do not count for the exit
+    status.
+    """
     import sweeps
 
     place = storage or sweeps.STORAGE
@@ -148,8 +153,9 @@ def _drive(start: Callable[[Any], Any], as_json: bool, name: str, storage: str) 
         from sweeps.report.tables import show
 
         show(sweep)
-    failed = any(trial.status == "failed" for trial in sweep.state.trials.values())
-    sys.exit(options.SOME_FAILED if failed else 0)  # a diverged trial is a finding, not a failure
+    from sweeps.progress import failed
+
+    sys.exit(options.SOME_FAILED if failed(sweep.state) else 0)
 
 
 def _how_to_go_on(name: str, storage: str) -> str:

@@ -19,10 +19,10 @@ from sweeps.driver.folder import opened
 from sweeps.errors import Mistake, SpecError, SweepBusy, SweepNotFound
 from sweeps.journal import Journal, held, read
 from sweeps.spec import BudgetSpec, SweepSpec, space_size, trial_count
-from sweeps.state import State, extended
+from sweeps.state import State
 from sweeps.storage import truth
 from sweeps.trial import stop as requests
-from sweeps.values import values_of
+from sweeps.values import extended, values_of
 
 POLL_S = 0.1
 
@@ -44,8 +44,8 @@ def extend(
             cosine schedule ends with its last epoch, so a longer one is another configuration and
             is refused, unless
         restart_schedule: each finished trial gets a child that goes on to `epochs` with a cosine of
-            its own over the added ones; see sweeps/driver/children.py. `budget.max_trials` does not
-            count children.
+            its own over the added ones, or with the other schedule that it has; see
+            sweeps/driver/children.py. `budget.max_trials` does not count children.
         budget: new values of the fields of `budget`.
 
     Returns:
@@ -62,7 +62,6 @@ def extend(
     if not restart_schedule:
         changes |= _more_epochs(spec, epochs)
     changes |= {f"budget.{name}": value for name, value in budget.items() if value is not None}
-    _check_budget(state, budget)
     if not changes and not born:
         raise SpecError([Mistake("extend", "nothing to add", remedy="Say what: --trials +N, …")])
     try:
@@ -73,10 +72,10 @@ def extend(
         raise SpecError([Mistake(place, found["msg"], repr(found["input"]))]) from None
     if mistakes := check(new):
         raise SpecError(mistakes)
+    _check_budget(state, new.budget, born)
     with opened(spec, folder) as journal:
         old = {path: _value(journal.state.spec, path) for path in changes}
-        if changes:
-            journal.write("extend", changes=changes)
+        journal.write("extend", changes=changes)
         for child in born:
             journal.write("trial", trial=len(journal.state.trials), **child)
         if epochs and not restart_schedule:
@@ -167,19 +166,33 @@ def _more_trials(spec: SweepSpec, trials: int) -> dict[str, Any]:
     return changes
 
 
-def _check_budget(state: State, budget: dict[str, float | None]) -> None:
-    """A budget that is used up already would only end the sweep again."""
+def _check_budget(state: State, budget: BudgetSpec, born: list[dict[str, Any]]) -> None:
+    """A budget that is used up already, or before all children are trained, would end the sweep."""
     used = {
         "max_trials": sum(trial.parent is None for trial in state.trials.values()) - 1,
         "max_epochs": state.epochs,
         "max_hours": state.seconds / 3600,
     }
     for name, amount in used.items():
-        limit = budget.get(name)
-        if limit is not None and 0 < limit <= amount:
-            rule = "is used up already"
+        limit = getattr(budget, name)
+        if limit is not None and limit <= amount:
             found = f"{limit:g}; {amount if name != 'max_trials' else amount + 1:.4g} used"
-            raise SpecError([Mistake(f"budget.{name}", rule, found, "Give more")])
+            remedy = f"Give more: --{name.replace('_', '-')}"
+            raise SpecError([Mistake(f"budget.{name}", "is used up already", found, remedy)])
+    needed = _needed(state, born)
+    if budget.max_epochs is not None and born and state.epochs + needed > budget.max_epochs:
+        rule = "is used up before all that go on are trained"
+        found = f"{budget.max_epochs}; {state.epochs} used, {needed} to come"
+        remedy = f"Add --max-epochs {state.epochs + needed}"
+        raise SpecError([Mistake("budget.max_epochs", rule, found, remedy)])
+
+
+def _needed(state: State, born: list[dict[str, Any]]) -> int:
+    """Epochs of the new children, and at most of the trials that are open: these come first."""
+    assert state.spec is not None
+    last, trials = state.spec.training.epochs, state.trials.values()
+    left = sum((t.epochs or last) - t.epoch for t in trials if t.status == "running")
+    return left + sum(child["epochs"] - child["after"] for child in born)
 
 
 def _more_epochs(spec: SweepSpec, epochs: int | None) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A cosine ends with its last epoch, so more epochs are another configuration: each trial trained in
 full gets a child, a trial of its own that begins with its parent's last checkpoint. Where the
-space varies the schedule, a parent without a cosine has one too, whose schedule goes on as it was.
+space varies the schedule, a parent without a cosine has one too: it trains as if its parent had
+simply gone on, which `--epochs` alone cannot do beside cosines, and all are compared at one epoch.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sweeps.driver.folder import trial_folder
 from sweeps.errors import Mistake, SpecError
 from sweeps.spec import SweepSpec
 from sweeps.state import State, Trial
-from sweeps.storage import truth
+from sweeps.storage import trial_folder, truth
 from sweeps.values import values_of
 
 _FLAG = "--restart-schedule"

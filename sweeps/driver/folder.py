@@ -47,11 +47,6 @@ def folder_of(name: str, storage: str) -> Path:
     return working_folder(storage) / name
 
 
-def trial_folder(folder: Place, number: int) -> Place:
-    """Where the worker of trial `number` keeps its checkpoints."""
-    return folder / "trials" / f"{number:05d}"
-
-
 @contextmanager
 def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
     """The journal of `spec`'s sweep in `folder`, created if new, locked for this process.
@@ -64,8 +59,7 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
         StorageError: the store refuses or does not answer.
     """
     place = origin(folder)
-    if spec.search.from_ and _holds_nothing(folder, spec):
-        lending.wanted(spec, State(), folder.parent)  # refused before anything is made
+    check_lenders(spec, folder)
     try:
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a")
@@ -87,6 +81,18 @@ def opened(spec: SweepSpec, folder: Path) -> Iterator[Journal]:
                 for record in found:
                     journal.write("lent", **record)
                 yield journal
+
+
+def check_lenders(spec: SweepSpec, folder: Path) -> None:
+    """Refuse earlier sweeps of `search.from` that lend nothing, before anything is made.
+
+    A sweep in `folder` that has begun has what they lent, and asks no more.
+
+    Raises:
+        SpecError: one that is not there, with another objective, or without a trial that fits.
+    """
+    if spec.search.from_ and _holds_nothing(folder, spec):
+        lending.wanted(spec, State(), folder.parent)
 
 
 def _begin_anew(place: Place) -> None:

@@ -24,8 +24,8 @@ def started_from(source: str, spec: SweepSpec, folder: Path) -> tuple[SweepSpec,
 
     Raises:
         CheckpointError: the run has none, or it is damaged or holds no model.
-        SpecError: there is no such file, or the sweep trains with a loop of the user's own, which
-            starts by itself.
+        SpecError: there is no such file, it is no checkpoint, or the sweep trains with a loop of
+            the user's own, which starts by itself.
     """
     if spec.training.loop:
         rule = "a loop of your own makes its first weights itself"
@@ -45,6 +45,10 @@ def started_from(source: str, spec: SweepSpec, folder: Path) -> tuple[SweepSpec,
             rule = f"the file cannot be read ({error.strerror or error})"
             remedy = "Give a checkpoint's path, or the id of an MLflow run"
             raise SpecError([Mistake("--from", rule, source, remedy)]) from None
+    if not checkpoint.ends_as_one(raw):
+        rule = "this is no checkpoint of a sweep, or one cut short: its checksum is not at its end"
+        remedy = "Give a file from STORAGE/NAME/trials, or the id of an MLflow run of a sweep"
+        raise SpecError([Mistake("--from", rule, source, remedy)])
     model_weights(checkpoint.parsed(raw, source), source)
     start = StartSpec(sha256=checkpoint.digest(raw), source=source)
     training = spec.training.model_copy(update={"start": start})

@@ -20,10 +20,9 @@ from ray import tune
 from ray.air.constants import TRAINING_ITERATION
 
 from sweeps.driver.adapters import REPORT
-from sweeps.driver.folder import trial_folder
 from sweeps.errors import UNWRITABLE, PreflightError, StorageError, TrialDiverged, TrialStopped
 from sweeps.spec import SweepSpec
-from sweeps.storage import at
+from sweeps.storage import at, trial_folder
 from sweeps.trial.stop import Stop
 from sweeps.trial.watchdog import Watchdog
 

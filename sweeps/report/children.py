@@ -30,12 +30,20 @@ def said(sweep: Sweep) -> str:
     best = found[0]
     done = sum(each.status == "finished" for each in found)
     head = f"{len(found)} trials with their schedule begun anew, {done} finished"
+    if as_it_was := _without_cosine(sweep, found):
+        head += f" ({as_it_was} without a cosine: with the schedule as it was)"
     if best.value is None:
         return head
     was = f"trial {best.parent} with {best.before:.4g}" if best.before is not None else best.parent
     return (
         f"{head}; best {best.value:.4g} after {best.epochs} epochs: trial {best.trial}, from {was}"
     )
+
+
+def _without_cosine(sweep: Sweep, found: list[Child]) -> int:
+    trials = (sweep.state.trials[each.trial] for each in found)
+    names = (sweep.spec.trial(t.params, t.seed).training.schedule.name for t in trials)
+    return sum(name != "cosine" for name in names)
 
 
 def gone_on(sweep: Sweep) -> list[Child]:

@@ -14,7 +14,7 @@ from sweeps.errors import CheckpointError
 from sweeps.objectives import front, pair_of
 from sweeps.spec import NoiseSpec, SweepSpec
 from sweeps.state import Trial
-from sweeps.storage import truth
+from sweeps.storage import trial_folder, truth
 from sweeps.text import short_names, split_update
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Sweep:
         from sweeps.trial import checkpoint
         from sweeps.trial.session import load_model
 
-        place = truth(self.folder) / "trials" / f"{best.trial:05d}"
+        place = trial_folder(truth(self.folder), best.trial)
         path = checkpoint.best(place)
         if path is None:
             raise CheckpointError(

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sweeps import errors
 from sweeps.journal import FILE, held
 from sweeps.progress import duration, point
 from sweeps.report.children import said
@@ -18,7 +19,7 @@ from sweeps.selection import expected
 from sweeps.state import Trial
 
 _FRAMES = 3
-"""Last lines of a traceback that are shown."""
+"""Last lines of a user's traceback that are shown."""
 
 
 def status(sweep: Sweep, as_json: bool = False) -> str:
@@ -154,5 +155,15 @@ def _told(failure: dict[str, Any]) -> list[str]:
         f"{failure['reason'].strip().splitlines()[0] if failure['reason'].strip() else 'unknown'}",
         f"    params {failure['params']}, seed {failure['seed']}",
     ]
-    trace = failure["traceback"].strip().splitlines()[-_FRAMES:]
-    return lines + [f"    {line}" for line in trace]
+    return lines + [f"    {line}" for line in _told_further(failure)]
+
+
+def _told_further(failure: dict[str, Any]) -> list[str]:
+    """The end of a user's traceback; of an error of our own its message says it all.
+
+    But for one that fell silent: its frames alone say where it hangs.
+    """
+    kind, trace = failure["error"], failure["traceback"].strip()
+    if f"\n{errors.__name__}.{kind}" in trace and kind != errors.TrialSilent.__name__:
+        return failure["reason"].strip().splitlines()[1:]
+    return trace.splitlines()[-_FRAMES:]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import optuna
@@ -87,11 +87,8 @@ class Search:
         repeats = self._seen[_key(params)] - 1
         return params, self.spec.training.seed + repeats
 
-    def end(self, number: int, status: str, path: Sequence[Reached] | Mapping[int, float]) -> None:
-        """How trial `number` ended, with where it stood after each epoch.
-
-        One objective may be given as values by epoch.
-        """
+    def end(self, number: int, status: str, path: Sequence[Reached]) -> None:
+        """How trial `number` ended, with where it stood after each epoch."""
         if number in self._paused:
             self._amend(self._paused.pop(number), status, path)
             return
@@ -99,7 +96,6 @@ class Search:
         if status == "failed":
             self._study.tell(trial, state=TrialState.FAIL)
         elif self.spec.objective.second:
-            assert not isinstance(path, Mapping)
             self._end_of_two(trial, status, path)
         else:
             self._end_of_one(trial, status, _by_epoch(path))
@@ -113,9 +109,7 @@ class Search:
         self.end(number, "pruned", path)
         self._paused[number] = trial
 
-    def _amend(
-        self, trial: optuna.Trial, status: str, path: Sequence[Reached] | Mapping[int, float]
-    ) -> None:
+    def _amend(self, trial: optuna.Trial, status: str, path: Sequence[Reached]) -> None:
         """What was told of a trial, anew. Optuna has no way to: its own record is written over."""
         values = _by_epoch(path) if status != "diverged" else {}
         frozen = self._storage.get_trial(trial._trial_id)
@@ -173,8 +167,8 @@ def _paused_at(trial: Trial) -> dict[str, Any]:
     return next((r for r in reversed(trial.results) if r.get("decision") == "pause"), {})
 
 
-def _by_epoch(path: Sequence[Reached] | Mapping[int, float]) -> dict[int, float]:
-    return dict(path) if isinstance(path, Mapping) else {at.epoch: at.value for at in path}
+def _by_epoch(path: Sequence[Reached]) -> dict[int, float]:
+    return {at.epoch: at.value for at in path}
 
 
 def _on_ranges(trial: FrozenTrial) -> FrozenTrial:

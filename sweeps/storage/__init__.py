@@ -10,8 +10,17 @@
 A sweep in a folder imports and pays nothing of this but a comparison of paths.
 """
 
-from sweeps.storage.addresses import Place, at, origin, truth, working_folder
+from sweeps.storage.addresses import Place, at, origin, trial_folder, truth, working_folder
 from sweeps.storage.local import write_whole
 from sweeps.storage.objects import ObjectPath
 
-__all__ = ["ObjectPath", "Place", "at", "origin", "truth", "working_folder", "write_whole"]
+__all__ = [
+    "ObjectPath",
+    "Place",
+    "at",
+    "origin",
+    "trial_folder",
+    "truth",
+    "working_folder",
+    "write_whole",
+]

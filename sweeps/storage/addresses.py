@@ -57,6 +57,11 @@ def truth(folder: Path) -> Place:
     return origin(folder) or folder
 
 
+def trial_folder(sweep: Place, number: int) -> Place:
+    """Where the worker of trial `number` keeps its checkpoints, below the sweep's own place."""
+    return sweep / "trials" / f"{number:05d}"
+
+
 def at(address: str) -> Place:
     """The place of an absolute path or of `s3://BUCKET/KEY`, as `str` of a place gives it."""
     if address.startswith(SCHEME):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweeps.spec import ObjectiveSpec
 from sweeps.state import Trial
-from sweeps.storage import ObjectPath, Place, truth
+from sweeps.storage import ObjectPath, Place, trial_folder, truth
 
 _CHECKPOINT = re.compile(r"epoch-(\d+)\.pt")
 
@@ -19,7 +19,7 @@ def checkpoints(folder: Path, trial: Trial, objective: ObjectiveSpec) -> dict[st
     """
     found = {
         int(match[1]): path
-        for path in (truth(folder) / "trials" / f"{trial.number:05d}").glob("*.pt")
+        for path in trial_folder(truth(folder), trial.number).glob("*.pt")
         if (match := _CHECKPOINT.fullmatch(path.name))
     }
     if not found:

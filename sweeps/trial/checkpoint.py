@@ -99,6 +99,11 @@ def digest(raw: bytes) -> str:
     return hashlib.sha256(memoryview(raw)[:-_TRAILER]).hexdigest()
 
 
+def ends_as_one(raw: bytes) -> bool:
+    """Whether bytes end with a checkpoint's label; else they are none, or one cut short."""
+    return raw[-_TRAILER:].startswith(_LABEL)
+
+
 def parsed(raw: bytes, path: object) -> Content:
     """The content of a checkpoint's bytes; `path` is for messages.
 

@@ -62,7 +62,8 @@ def model_weights(content: checkpoint.Content, where: object) -> Weights:
     Raises:
         CheckpointError: there are none: a loop of the user's own keeps no `model` in it.
     """
-    found = content["state"].get("model")
+    state = content.get("state")
+    found = state.get("model") if isinstance(state, dict) else None
     if found is None:
         raise CheckpointError(f"{where} holds no model: its loop's state() has no entry 'model'")
     return found

@@ -215,6 +215,15 @@ def test_a_budget_that_is_used_up_already_is_refused(tmp_path, options, found) -
         changes.extend(tmp_path / "s", **options)
 
 
+def test_more_of_a_sweep_whose_own_budget_is_used_up_is_refused(tmp_path) -> None:
+    run(spec(search={"trials": 5}, budget={"max_epochs": 7}), tmp_path / "s")
+    remedy = "found 7; 7 used\\). Give more: --max-epochs"
+    with pytest.raises(SpecError, match=f"budget.max_epochs: is used up already \\({remedy}"):
+        changes.extend(tmp_path / "s", trials=2)
+    changes.extend(tmp_path / "s", trials=2, max_epochs=100)
+    assert read(tmp_path / "s").spec.search.trials == 7
+
+
 def test_more_trials_than_a_budget_allows_raise_the_budget_alone(tmp_path) -> None:
     run(spec(search={"trials": 4}, budget={"max_trials": 1}), tmp_path / "s")
     changes.extend(tmp_path / "s", trials=1)

@@ -116,6 +116,35 @@ def test_refused_it_changes_nothing(tmp_path, fields, options, message) -> None:
     assert (tmp_path / "s" / "journal.jsonl").read_bytes() == before
 
 
+def test_where_the_space_varies_the_schedule_all_go_on(tmp_path) -> None:
+    names = {"training.schedule.name": {"choice": ["cosine", "constant"]}}
+    space = {**names, "model.noise.strength": 0.5}
+    fields = {"space": space, "search": {"sampler": "grid"}, "stopping": {"name": "none"}}
+    begin(tmp_path / "s", **fields)
+    assert more(tmp_path / "s") == ["2 trials go on to epoch 20"]
+    found = said(Sweep(tmp_path / "s"))
+    assert "0 finished (1 without a cosine: with the schedule as it was)" in found
+
+
+@pytest.mark.parametrize(("epochs", "limit"), [(20, 39), (11, 21)])
+def test_a_budget_that_the_children_do_not_fit_into_is_refused(tmp_path, epochs, limit) -> None:
+    """Two trials of 9 epochs: 18 are used."""
+    one = {"search": {"trials": 2}, "stopping": {"name": "none"}, "budget": {"max_epochs": limit}}
+    made = begin(tmp_path / "s", **one)
+    before = (tmp_path / "s" / "journal.jsonl").read_bytes()
+    with pytest.raises(SpecError) as found:
+        more(tmp_path / "s", epochs)
+    needed = 2 * (epochs - 9)
+    assert str(found.value) == (
+        "spec: budget.max_epochs: is used up before all that go on are trained "
+        f"(found {limit}; 18 used, {needed} to come). Add --max-epochs {limit + 1}"
+    )
+    assert (tmp_path / "s" / "journal.jsonl").read_bytes() == before
+    more(tmp_path / "s", epochs, max_epochs=limit + 1)
+    run(made, tmp_path / "s")
+    assert read(tmp_path / "s").finished
+
+
 def test_a_checkpoint_that_is_gone_is_said_before_anything_starts(tmp_path) -> None:
     run(spec(search={"trials": 2}, stopping={"name": "none"}), tmp_path / "s")
     with pytest.raises(SpecError, match=r"the last checkpoint is gone from .*found trials 0, 1"):

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from sweeps.driver.conductor import Conductor
-from sweeps.driver.folder import folder_of, opened, trial_folder
+from sweeps.driver.folder import folder_of, opened
 from sweeps.errors import JournalError, StorageError
 from sweeps.journal import FILE, Journal, read
 from sweeps.spec import SweepSpec
-from sweeps.storage import at, truth
+from sweeps.storage import at, trial_folder, truth
 from sweeps.trial.arrays import Dataset
 from sweeps.trial.session import train
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from test_service import TINY
 
 import sweeps
@@ -73,11 +74,26 @@ def test_a_run_gives_its_best_or_last_checkpoint(storage, learnt) -> None:
         ("0123456789abcdef0123456789abcdef", "gives no checkpoints/best.pt: .* looked for in sqli"),
     ],
 )
-def test_a_source_that_is_none_is_refused(storage, tmp_path, monkeypatch, source, message) -> None:
+def test_a_source_that_is_none_is_refused(  # noqa: PLR0917 - fixtures
+    storage, learnt, tmp_path, monkeypatch, source, message
+) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "damaged.pt").write_bytes(b"\0" * 500)
+    raw = bytearray(learnt.read_bytes())
+    raw[100] ^= 1
+    (tmp_path / "damaged.pt").write_bytes(raw)
     with pytest.raises(CheckpointError, match=message):
         started_from(source, SweepSpec(name="s"), storage / "s")
+
+
+@pytest.mark.parametrize("kind", ["text", "torch", "empty", "cut short"])
+def test_a_file_that_is_no_checkpoint_is_bad_input(storage, learnt, tmp_path, kind) -> None:
+    file = tmp_path / "weights.pt"
+    torch.save({"w": torch.zeros(3)}, file)
+    content = {"text": b"notes", "empty": b"", "cut short": learnt.read_bytes()[:-1]}
+    file.write_bytes(content.get(kind, file.read_bytes()))
+    with pytest.raises(SpecError, match=r"no checkpoint of a sweep, .*weights.pt\). Give") as found:
+        started_from(str(file), SweepSpec(name="s"), storage / "s")
+    assert found.value.exit_status == 2
 
 
 def test_a_file_that_is_not_there_is_bad_input(storage) -> None:

@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeps.errors import SpecError
+from sweeps.objectives import Reached
 from sweeps.search.lending import lendable
 from sweeps.search.search import Search
 from sweeps.spec import SweepSpec
@@ -40,7 +41,7 @@ def test_a_prior_on_a_choice_is_that_value_and_ends_with_the_startup() -> None:
     found = []
     for number in range(30):
         found.append(kind := search.propose(number)[0]["model.norm.kind"])
-        search.end(number, "finished", {1: 0.9 if kind == "batch" else 0.1})
+        search.end(number, "finished", [Reached(1, 0.9 if kind == "batch" else 0.1)])
     assert found[:8] == ["layer"] * 8 and set(found[8:]) >= {"batch"}
 
 

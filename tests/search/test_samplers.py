@@ -7,6 +7,7 @@ import itertools
 import pytest
 from optuna.trial import TrialState
 
+from sweeps.objectives import Reached
 from sweeps.search.samplers import completed
 from sweeps.search.search import Search
 from sweeps.spec import SweepSpec
@@ -42,7 +43,7 @@ class Story:
         for epoch, value in values.items():
             trial.results.append({"epoch": epoch, "metrics": {"val_accuracy": value}})
         trial.end = {"status": status, "n": next(self.records)}
-        self.search.end(trial.number, status, values)
+        self.search.end(trial.number, status, [Reached(*each) for each in values.items()])
 
     def run(self, upto: int) -> None:
         """Ends come two trials late and out of order, in every way."""

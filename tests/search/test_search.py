@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optuna.trial import TrialState
 
+from sweeps.objectives import Reached
 from sweeps.search.search import Search
 from sweeps.spec import SweepSpec
 from sweeps.state import Trial
@@ -31,7 +32,7 @@ def driven(search: Search, upto: int, first: int = 0) -> dict[int, Trial]:
             trial.results.append({"epoch": epoch, "metrics": metrics, "decision": "continue"})
         status = ENDS[number % 4]
         trial.end = {"status": status, "n": 2 * number + 1}
-        search.end(number, status, values(params))
+        search.end(number, status, [Reached(*each) for each in values(params).items()])
     return trials
 
 
@@ -52,7 +53,7 @@ def test_a_restored_running_trial_can_still_end() -> None:
     restored = Search(spec())
     restored.restore({0: Trial(0, params, seed, proposed=0.0)})
     assert restored.told[0].state == TrialState.RUNNING
-    restored.end(0, "finished", {1: 0.5})
+    restored.end(0, "finished", [Reached(1, 0.5)])
     assert restored.told[0].value == 0.5
 
 
@@ -62,7 +63,7 @@ def test_tpe_learns_and_random_does_not() -> None:
         found = []
         for number in range(60):
             params, _ = search.propose(number)
-            search.end(number, "finished", {1: -abs(params["a"] - 0.7)})
+            search.end(number, "finished", [Reached(1, -abs(params["a"] - 0.7))])
             found.append(abs(params["a"] - 0.7))
         return sum(found[40:]) / 20
 

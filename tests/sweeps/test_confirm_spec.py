@@ -9,7 +9,7 @@ from sweeps.errors import SpecError
 from sweeps.preview import preview
 from sweeps.reading import parse
 from sweeps.spec import SweepSpec
-from sweeps.state import extended
+from sweeps.values import extended
 
 STRENGTH, LR = "model.noise.strength", "training.optimizer.lr"
 TEXT = """

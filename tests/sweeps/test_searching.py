@@ -7,7 +7,9 @@ import pytest
 from sweeps.brackets import bracket, rungs_of, shares
 from sweeps.checks import check
 from sweeps.constraints import broken
+from sweeps.errors import SpecError
 from sweeps.preview import preview
+from sweeps.reading import checked_spec, parse
 from sweeps.spec import SweepSpec
 
 SPACE = {
@@ -120,6 +122,20 @@ def test_what_cannot_be_is_refused(fields, message) -> None:
     mistakes = [str(mistake).replace("Input", "input") for mistake in check(spec(**fields))]
     assert any(message in mistake for mistake in mistakes), mistakes
     assert len(mistakes) == 1
+
+
+def test_rungs_in_seconds_are_some_or_left_out() -> None:
+    """A journal of before holds an empty list where they were left out."""
+    with pytest.raises(SpecError) as found:
+        parse("space: {training.optimizer.lr: 0.1}\nstopping: {seconds: []}")
+    assert str(found.value) == (
+        "spec: line 2: stopping.seconds: needs a rung at least, found []. "
+        "Leave it out for rungs in epochs"
+    )
+    older = spec(stopping={"seconds": []})
+    assert older == spec() and older.identity() == spec().identity()
+    assert checked_spec(older.model_dump(mode="json")) == older
+    assert spec(stopping={"seconds": [1]}).identity() != older.identity()
 
 
 def test_a_range_of_sizes_is_fine_where_some_fit() -> None:

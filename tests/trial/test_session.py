@@ -95,6 +95,15 @@ def test_a_child_goes_on_from_its_parent_whatever_kills_it(
     assert untimed(longer)[4:] != untimed(whole)
 
 
+def test_a_child_without_a_cosine_trains_as_if_its_parent_had_gone_on(small, worker, untimed):
+    constant = {"schedule": {"name": "constant"}}
+    worker.run(small(**constant), "parent")
+    spec, folder = small(**constant).going_on(4, 6), worker.folder / "parent"
+    child = worker.session(spec, "child", known_epoch=4, parent=folder)
+    longer = worker.run(small(epochs=6, **constant), "longer")
+    assert untimed(child) == untimed(longer)[4:]
+
+
 def test_a_child_without_its_parents_checkpoint(small, worker):
     worker.run(small(), "parent", until=2)
     spec, folder = small().going_on(4, 7), worker.folder / "parent"

@@ -16,8 +16,9 @@ def children(sweep: Sweep) -> Section | None:
         return None
     text = [
         "Trials trained in full that went on from their last checkpoint, a cosine begun anew "
-        "over the added epochs. They had more epochs than the search's trials, so they stand "
-        "apart: neither the best trial nor importance, maps and front know them."
+        "over the added epochs (any other schedule as it was). They had more epochs than the "
+        "search's trials, so they stand apart: neither the best trial nor importance, maps and "
+        "front know them."
     ]
     metric = sweep.spec.objective.metric
     columns = [
