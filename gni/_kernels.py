@@ -107,7 +107,7 @@ def affine_gradients(grad: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if grad.numel() < FEW:
         return (grad * y).sum(0), grad.sum(0)
     ones = y.new_ones(y.shape[1])
-    _, weight_grad, bias_grad = _backward(grad, y, None, torch.zeros_like(ones), ones, _SUMS)
+    _, weight_grad, bias_grad = _backward(grad, y, ones, torch.zeros_like(ones), ones, _SUMS)
     return weight_grad, bias_grad
 
 
@@ -118,7 +118,7 @@ def batch_norm_gradient(
     if grad.numel() < FEW:
         return _backward(grad, x, weight_c, mean_c, r_c, [True, False, False])[0]
     # Two sweeps in place: torch's own takes as many into a fresh array, twice the time.
-    _, dot_c, total_c = _backward(grad, x, None, mean_c, r_c, _SUMS)
+    _, dot_c, total_c = _backward(grad, x, torch.ones_like(r_c), mean_c, r_c, _SUMS)
     a_c = r_c if weight_c is None else r_c * weight_c
     share_c = a_c / -len(x)
     slope_c = dot_c.mul_(r_c).mul_(share_c)
@@ -134,6 +134,7 @@ def _backward(  # noqa: PLR0917
     r_c: Tensor,
     mask: list[bool],
 ) -> tuple[Any, Any, Any]:
+    # Sums do not depend on the weight, but CUDA's kernel gives them no length without one.
     return _aten.native_batch_norm_backward(
         grad, x, weight_c, None, None, mean_c, r_c, True, 0.0, mask
     )

@@ -146,4 +146,13 @@ def ghost_sums(
     weights = ghosts
     if not ghosts.is_floating_point():
         weights = ghost_weights(ghosts, values_bc[0].dtype)
-    return [weights.to(value.dtype) @ value for value in values_bc], 1
+    return [_product(weights.to(value.dtype), value) for value in values_bc], 1
+
+
+def _product(weights: Float[Tensor, "B B"], value: Float[Tensor, "B C"]) -> Float[Tensor, "B C"]:
+    """Multiply matrices in their own precision, which autocast would halve."""
+    kind = value.device.type
+    if value.is_meta or not torch.is_autocast_enabled(kind):
+        return weights @ value
+    with torch.autocast(kind, enabled=False):
+        return weights @ value

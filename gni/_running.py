@@ -111,4 +111,5 @@ def update_running(
 def _in_order(new_gc: Tensor, momentum: float) -> Tensor:
     """Return the sum of G steps, later groups weighing more."""
     powers = torch.arange(len(new_gc) - 1, -1, -1, device=new_gc.device).to(new_gc.dtype)
-    return (momentum * (1 - momentum) ** powers) @ new_gc
+    steps = momentum * (1 - momentum) ** powers
+    return (steps.unsqueeze(1) * new_gc).sum(0)  # not @, whose precision autocast would halve

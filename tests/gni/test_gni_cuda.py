@@ -1,6 +1,7 @@
 """On a CUDA GPU: no host synchronisation, CUDA graphs, bfloat16 channels_last under autocast.
 
-Without a GPU what can be seen of it on a CPU: that no layer asks for a value.
+Without a GPU what can be seen of it on a CPU: that no layer asks for a value, nor for what CUDA's
+kernels do not give.
 """
 
 from collections.abc import Callable
@@ -83,7 +84,29 @@ def test_asking_would_be_noticed() -> None:
     assert asked.seen & WAITING
 
 
+class WeightWanted(TorchDispatchMode):
+    """Without a weight CUDA's backward of a batch norm of vectors gives sums of no length."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.native_batch_norm_backward.default and args[2] is None:
+            return out[0], args[1].new_empty(0), args[1].new_empty(0)
+        return out
+
+
+def test_large_vectors_have_gradients() -> None:
+    layer = gni.GhostNoiseBatchNorm1d(512, 4)
+    x = torch.randn(128, 512, requires_grad=True)
+    inputs = (x, *layer.parameters())
+    gni.hold_ghosts(layer, 128)
+    wanted = torch.autograd.grad(layer(x).square().sum(), inputs)
+    with WeightWanted():
+        found = torch.autograd.grad(layer(x).square().sum(), inputs)
+    assert all(map(torch.equal, found, wanted))
+
+
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("name", list(LAYERS))
 def test_no_synchronisation(name: str) -> None:
     layer, x = LAYERS[name]().cuda(), batch(name, "cuda")

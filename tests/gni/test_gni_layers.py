@@ -19,6 +19,7 @@ SPACES = {1: (5,), 2: (3, 2), 3: (2, 3, 2)}
 NORMS = ["GhostNoiseBatchNorm", "GhostBatchNorm", "ExclusiveBatchNorm", "EvalNorm"]
 NOISES: dict[str, Callable[[], nn.Module]] = {
     "GhostNoise": lambda: gni.GhostNoise(4),
+    "GhostNoise large ghosts": lambda: gni.GhostNoise(32),
     "GhostNoise shuffled": lambda: gni.GhostNoise(4, sampling="shuffled"),
     "GhostNoise shift only": lambda: gni.GhostNoise(4, scale=False),
     "AnalyticNoise": lambda: gni.AnalyticNoise(4.5),
@@ -139,8 +140,12 @@ def test_meta_device_and_back(case) -> None:
 
 def test_autocast(case) -> None:
     layer, x = case
+    other, half = copy.deepcopy(layer), x.bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert layer(x.bfloat16()).dtype == torch.bfloat16
+        y = seeded(layer, half)
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, seeded(other, half))
+    assert all(map(torch.equal, layer.buffers(), other.buffers()))
 
 
 @pytest.mark.parametrize("name", [n for n in NOISES if n != "NoiseDropout"])
