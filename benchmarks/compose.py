@@ -187,13 +187,13 @@ def prove(report: Report, work: Path) -> None:
     try:
         up(report, work)
         people(report)
+        hidden(report)
         doors(report, work)
         listening(report)
         strangers(report)
         trials = sweep(report, work)
         killed(report, work, trials)
         more(report)
-        hidden(report)
         (work / "compose.log").write_text(compose("logs", "--no-color"))
         down(report)
     except BaseException:

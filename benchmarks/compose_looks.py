@@ -27,8 +27,8 @@ MLFLOW = "http://127.0.0.1:5000/api/2.0/mlflow/experiments/search?max_results=5"
 def people(report: Report) -> None:
     """No container's process is root's, and the cluster's user reads its secrets."""
     for container in containers():
-        top = run("docker", "top", container["Id"], "-eo", "uid,comm").splitlines()[1:]
-        users = Counter(line.split()[0] for line in top)
+        top = run("docker", "top", container["Id"], "-eo", "pid,uid").splitlines()[1:]
+        users = Counter(line.split()[1] for line in top)
         found = ", ".join(f"{n} of uid {user}" for user, n in users.items())
         report.see("processes", f"{service_of(container)}: {found}", "0" not in users)
     files = "/run/secrets/ray_token .mlflow/credentials"
@@ -86,10 +86,17 @@ def listening(report: Report) -> None:
 
 
 def strangers(report: Report) -> None:
-    """A container on the same network that has not the token is no node."""
+    """A container on the same network that has no secret joins neither Ray nor PostgreSQL."""
     join = ("timeout", "120", "ray", "start", "--address=head:6379")
     for name, setting in {"no token": "TOKEN_PATH=/nowhere", "a wrong one": "TOKEN=0"}.items():
         extra = ("--rm", "--no-deps", "-T", "-e", f"RAY_AUTH_{setting}")
         result = done(*COMPOSE, "run", *extra, "worker", *join)
         report.see("ray start", f"{name}: status {result.returncode}", result.returncode != 0)
     report.see("nodes", found := nodes(), found == 2)
+    psql = ("psql", "--host=postgres", "--username=mlflow", "--command=SELECT 1")
+    extra = ("--rm", "--no-deps", "-T", "-e", "PGPASSWORD=0", "--entrypoint", psql[0])
+    result = done(*COMPOSE, "run", *extra, "postgres", *psql[1:])
+    refused = "password authentication failed" in result.stderr
+    report.see(
+        "PostgreSQL", f"a wrong password: {'refused' if refused else 'NOT refused'}", refused
+    )
