@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Without bytecode every worker pays seconds for its imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: sweep test test-heavy test-cluster test-image smoke check install format lock clean
+.PHONY: sweep test test-heavy test-cluster test-image test-compose smoke check install format lock clean
 
 sweep: .venv/.runtime  ## run the demonstration sweep, end to end
 	$(BIN)/sweeps run sweeps/configs/digits.yaml
@@ -15,6 +15,9 @@ test: .venv/.dev  ## run the tests
 test-image: .venv/.server  ## build the image without an engine; MLflow on PostgreSQL (as root)
 	bash docker/test_image.sh
 	$(BIN)/python benchmarks/postgres.py
+
+test-compose: .venv/.runtime  ## start docker/compose.yaml on a Docker engine of its own (as root)
+	bash docker/test_compose.sh
 
 test-heavy: .venv/.dev  ## the longer proofs: a store, a full disk, a lost node, shared GPUs, compiled trials
 	$(BIN)/python -m pytest -m heavy

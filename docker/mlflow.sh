@@ -32,7 +32,9 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 60
 END
 
+# A worker that needs longer than its usual 5 s to import MLflow would be killed again and again.
 exec mlflow server --app-name basic-auth --workers "${MLFLOW_WORKERS:-2}" \
   --host "${MLFLOW_HOST:-127.0.0.1}" --port "$port" \
   --artifacts-destination "${ARTIFACTS:-/artifacts}" \
-  --allowed-hosts "${MLFLOW_NAMES:-localhost:$port,127.0.0.1:$port}"
+  --allowed-hosts "${MLFLOW_NAMES:-localhost:$port,127.0.0.1:$port}" \
+  --uvicorn-opts=--timeout-worker-healthcheck=120

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make the secrets of docker/compose.yaml, once: each a file of mode 0600 in docker/secrets/, or in
-# the folder given. They stay on this machine: neither git nor the image takes that folder.
+# the folder given. They stay on this machine: neither git nor the image takes that folder. Made by
+# root they are given to the containers' user, USER_ID [1000], who could not read them else.
 set -eu
 folder=${1:-$(dirname "$0")/secrets}
 umask 077
@@ -15,3 +16,4 @@ done
 mlflow_tracking_username = admin
 mlflow_tracking_password = $(random)
 END
+[ "$(id -u)" != 0 ] || chown "${USER_ID:-1000}" ray_token postgres_password mlflow_key mlflow_credentials

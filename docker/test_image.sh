@@ -17,17 +17,6 @@ need debootstrap
 
 engine() { buildah --storage-driver vfs --root "$work/layers" --runroot "$work/run" "$@"; }
 
-make_base() {
-  debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv \
-    "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$base"
-  # This machine may reach the registries through a proxy with a certificate of its own.
-  cp -r /usr/local/share/ca-certificates "$base/usr/local/share/"
-  chroot "$base" update-ca-certificates
-  mkdir -p "$base/etc/uv"
-  echo 'native-tls = true' > "$base/etc/uv/uv.toml"
-  printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' > "$base/etc/pip.conf"
-}
-
 import_base() {
   local container
   container=$(engine from scratch)
@@ -39,7 +28,7 @@ import_base() {
 inside() { engine run --isolation chroot "$container" -- "$@"; }
 
 mkdir -p "$work"
-[ -e "$work/base.done" ] || { rm -rf "$base"; make_base > "$work/base.log"; touch "$work/base.done"; }
+bash docker/local_base.sh "$base"
 engine inspect --type image local-base > /dev/null 2>&1 || import_base
 engine bud -q --isolation chroot --pull=never --format docker -f docker/Dockerfile -t swept \
   --build-arg BASE=local-base --build-arg "REQUIREMENTS=$requirements" . > /dev/null

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def test_what_listens_beyond_its_container_asks_for_a_secret():
     assert "basic-auth" in (ROOT / "docker/mlflow.sh").read_text()
 
 
+def test_postgres_is_well_only_once_the_network_reaches_it():
+    """While the image makes the database its server answers on the socket, for longer than 15 s."""
+    health = TREE["services"]["postgres"]["healthcheck"]
+    assert "--host=127.0.0.1" in health["test"]
+    assert health["start_period"]
+
+
 def made_secrets(folder: Path) -> dict[str, str]:
     subprocess.run(["sh", ROOT / "docker/secrets.sh", folder], check=True)
     return {path.name: path.read_text() for path in folder.iterdir()}
@@ -67,3 +75,18 @@ def test_the_image_takes_only_what_the_context_holds():
             copied |= {word for word in line.split()[1:-1] if word[0] not in "-$"}
     assert copied <= kept
     assert all((ROOT / name).exists() for name in kept)
+
+
+def test_the_proof_says_loudly_that_it_proves_nothing_without_an_engine(tmp_path):
+    for program in ("bash", "dirname", "realpath", "id"):
+        (tmp_path / program).symlink_to(shutil.which(program) or "")
+    proof = subprocess.run(
+        [tmp_path / "bash", ROOT / "docker/test_compose.sh"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert proof.stdout == ""
+    assert proof.stderr.startswith("SKIPPED: no compose was started, nothing is proved.")
+    assert "apt-get install docker.io" in proof.stderr or "sudo make test-compose" in proof.stderr

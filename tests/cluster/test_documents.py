@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ["docs/slurm.sbatch", "docker/mlflow.sh", "docker/secrets.sh", "docker/test_image.sh"]
+SCRIPTS = ["docs/slurm.sbatch", *(f"docker/{p.name}" for p in (ROOT / "docker").glob("*.sh"))]
+SCRIPTS.append("docker/stand-in/entrypoint.sh")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
