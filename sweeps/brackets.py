@@ -62,10 +62,15 @@ def least_epochs(spec: SweepSpec) -> int:
     return int(stopped + sum(epochs - step for step in brackets))
 
 
+def wanted(spec: SweepSpec) -> int:
+    """Trials in full that a search with waiting trials is to have, if it has so many in all."""
+    return min(trial_count(spec), spec.confirm.top if spec.confirm else 1)
+
+
 def _least_promoted(spec: SweepSpec) -> int:
-    """Epochs if at each rung none but the final best 1/reduction go on."""
+    """Epochs if at each rung none but the final best 1/reduction go on, or as many as are wanted."""
     trials, before, total = trial_count(spec), 0, 0
     for rung in (*rungs(spec), spec.training.epochs):
         total += trials * (rung - before)
-        trials, before = trials // spec.stopping.reduction, rung
+        trials, before = max(trials // spec.stopping.reduction, wanted(spec)), rung
     return total

@@ -75,13 +75,14 @@ def extend(
     _check_budget(state, new.budget, born)
     with opened(spec, folder) as journal:
         old = {path: _value(journal.state.spec, path) for path in changes}
-        journal.write("extend", changes=changes)
         for child in born:
             journal.write("trial", trial=len(journal.state.trials), **child)
         if epochs and not restart_schedule:
             _reopen(journal, ("finished",))
         if trials and spec.stopping.promote:
             _reopen(journal, ("pruned",))  # they wait at their rungs again
+        # Last: cut short before it, the sweep is as long as it was and the command can be repeated.
+        journal.write("extend", changes=changes)
     said = [f"{path}: {old[path]} -> {value}" for path, value in changes.items()]
     return [*said, f"{len(born)} trials go on to epoch {epochs}"] if born else said
 

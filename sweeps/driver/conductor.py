@@ -76,8 +76,8 @@ class Conductor:
         """The next attempt to start, None if there is none now.
 
         First what an earlier driver or a lost worker left open, then what is promoted from a rung,
-        then new proposals, last what ran out of memory. What waits at a rung ends when nothing else
-        is left. Confirmations are proposed once all searches have ended.
+        then new proposals, last what ran out of memory. When nothing else is left, of what waits at
+        rungs as many go on as are wanted in full, and the others end. Confirmations are proposed once all searches have ended.
         """
         if self.refusal or self.stopping or self._one_alone():
             return None
@@ -87,6 +87,8 @@ class Conductor:
             return self._hand_out(number)
         if self._too_large and not (self._live and self._on_cpu):
             return self._hand_out(self._too_large.popleft(), alone=True)
+        if (number := self._searches.foremost(self._live)) is not None:
+            return self._hand_out(number)
         return self.next() if not self._live and self._end_paused() else None
 
     def _usual(self) -> int | None:

@@ -4,6 +4,10 @@ Li et al., "A System for Massively Parallel Hyperparameter Tuning" (arXiv 1810.0
 Ray's ASHA decides at once whether a trial goes on, by those that came before it: an early one goes
 on too easily, and one that was stopped is lost. Here it is paused, and goes on from its checkpoint
 as soon as it is among the best 1/reduction of its rung.
+
+A search of few trials would so train none in full: of 8 with a reduction of 3, two go on at the
+first rung and nobody at the second. Once nothing else is left, the foremost go on all the same,
+until as many are trained in full as `confirm` takes (`brackets.wanted`).
 """
 
 from __future__ import annotations
@@ -47,8 +51,21 @@ class Promotion:
                     return trial
         return None
 
+    def foremost(self, waiting: set[int]) -> int | None:
+        """The best of those that wait at the highest rung where any does; it is to go on now."""
+        for rung in reversed(self._rungs):
+            for trial in self._ranked(rung):
+                if trial in waiting and trial not in self._gone_on[rung]:
+                    self._gone_on[rung].add(trial)
+                    return trial
+        return None
+
     def _best(self, rung: int) -> list[int]:
-        """The best 1/reduction of those that came to the rung; of equals the earlier trial."""
-        values = self._rungs[rung]
-        ranked = sorted(values, key=lambda trial: (-values[trial], trial))
+        """The best 1/reduction of those that came to the rung."""
+        ranked = self._ranked(rung)
         return ranked[: len(ranked) // self._reduction]
+
+    def _ranked(self, rung: int) -> list[int]:
+        """From the best to the worst; of equals the earlier trial first."""
+        values = self._rungs[rung]
+        return sorted(values, key=lambda trial: (-values[trial], trial))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sweeps.baselines import baseline_spec, shares
+from sweeps.brackets import wanted
 from sweeps.driver.stopping import Stopping
 from sweeps.objectives import Reached, course
 from sweeps.search.search import Search
@@ -34,6 +35,8 @@ class _Group:
     ):
         self.search, self._stopping = Search(spec, lent), Stopping(spec)
         self._settings, self._space, self._objective = settings, spec.space, spec.objective
+        self.wanted = wanted(spec)
+        """Trials in full that it is to have where trials wait at rungs."""
         self._own: dict[int, int] = {}
         """Its own number of each trial."""
 
@@ -67,6 +70,13 @@ class _Group:
         promotion = self._stopping.promotion
         own = promotion.promote() if promotion else None
         return None if own is None else list(self._own)[own]
+
+    def foremost(self, waiting: set[int]) -> int | None:
+        """The one of these trials, which all wait at rungs, that goes on before the others."""
+        promotion, numbers = self._stopping.promotion, list(self._own)
+        assert promotion is not None
+        own = promotion.foremost({self._own[number] for number in waiting})
+        return None if own is None else numbers[own]
 
     def pause(self, trial: Trial) -> None:
         path = course(self._objective, trial.results)
@@ -137,6 +147,24 @@ class Searches:
         """A trial that waits at a rung and is to go on now."""
         found = (group.promoted() for group in self._groups.values())
         return next((number for number in found if number is not None), None)
+
+    def foremost(self, live: set[int]) -> int | None:
+        """A trial that waits at a rung and goes on all the same: too few are trained in full.
+
+        Args:
+            live: trials at work now; they may come to the end yet.
+        """
+        if not self._spec.stopping.promote:
+            return None
+        trials = [t for t in self._state.trials.values() if t.proposed_by_search]
+        for name, group in self._groups.items():
+            mine = [t for t in trials if t.baseline == name]
+            waiting = {t.number for t in mine if t.paused}
+            ahead = [t for t in mine if t.status == "finished" or t.number in live]
+            points = {repr(sorted(t.params.items())) for t in ahead}
+            if waiting and len(points) < group.wanted:
+                return group.foremost(waiting)
+        return None
 
     def pause(self, trial: Trial) -> None:
         """Tell its search that a trial waits at a rung."""

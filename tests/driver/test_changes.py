@@ -9,7 +9,7 @@ from sweeps.driver import budget, changes
 from sweeps.driver.conductor import Conductor
 from sweeps.driver.folder import opened
 from sweeps.errors import SpecError, SweepBusy, SweepNotFound
-from sweeps.journal import held, read
+from sweeps.journal import Journal, held, read
 from sweeps.trial import stop
 
 CONSTANT = {"epochs": 9, "schedule": {"name": "constant"}}
@@ -73,6 +73,33 @@ def test_more_epochs_go_on_with_those_trained_in_full(tmp_path) -> None:
         assert [r["epoch"] for r in trial.results] == list(range(1, trial.epoch + 1))
         assert trial.epoch > 9 if status == "finished" else trial.epoch <= 9
     assert any(t.epoch == 20 for t in after.trials.values())
+
+
+def test_an_extension_cut_short_can_be_said_again(tmp_path, monkeypatch) -> None:
+    short = spec(training=CONSTANT)
+    for name in ("whole", "cut"):
+        run(short, tmp_path / name)
+    before = read(tmp_path / "cut").records
+    write = Journal.write
+    monkeypatch.setattr(
+        Journal,
+        "write",
+        lambda self, kind, **content: (
+            write(self, kind, **content)
+            if self.state.records < before + 2
+            else pytest.fail("the power went")
+        ),
+    )
+    with pytest.raises(pytest.fail.Exception):
+        changes.extend(tmp_path / "cut", epochs=20)
+    monkeypatch.undo()
+    assert read(tmp_path / "cut").records == before + 2
+    run(short, tmp_path / "cut")  # somebody resumes: it is as long as it was
+    assert read(tmp_path / "cut").finished
+    for name in ("whole", "cut"):
+        assert changes.extend(tmp_path / name, epochs=20) == ["training.epochs: 9 -> 20"]
+        run(short, tmp_path / name)
+    assert story(tmp_path / "whole") == story(tmp_path / "cut")
 
 
 @pytest.mark.parametrize(

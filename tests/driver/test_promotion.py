@@ -95,6 +95,43 @@ def test_more_trials_are_those_of_a_larger_sweep(tmp_path) -> None:
     assert all(read(tmp_path / "small").trials[n].epoch > 1 for n in best)
 
 
+def trained(conductor: Conductor) -> bool:
+    """The next assignment to its end, test images and all; False when there is none."""
+    if not (one := conductor.next()):
+        return False
+    for epoch in range(one.known_epoch + 1, 10):
+        value = 0.9 - one.params["training.optimizer.lr"] / epoch
+        metrics = {"val_accuracy": value, "test_accuracy": value}
+        if conductor.result(one.trial, epoch, metrics):
+            break
+    return True
+
+
+@pytest.mark.parametrize("top", [1, 3])
+@pytest.mark.parametrize("died_after", [0, 13, 17])
+def test_a_small_search_trains_as_many_in_full_as_are_wanted(tmp_path, top, died_after) -> None:
+    """Of 8 trials two are promoted at the first rung and nobody at the second."""
+    baselines = {"none": {"model.noise.strength": 0.0}}
+    confirm = {"top": top, "seeds": 2, "baselines": baselines, "trials": 4}
+    one = spec(stopping=PROMOTE, search={"trials": 8, "sampler": "random"}, confirm=confirm)
+    with opened(one, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        assert all(trained(conductor) for _ in range(died_after))
+    with opened(one, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        while trained(conductor):
+            pass
+    trials = read(tmp_path / "s").trials.values()
+    for baseline, count, wanted in (("", 8, top), ("none", 4, 1)):
+        mine = [t for t in trials if t.proposed_by_search and t.baseline == baseline]
+        rates = {t.number: t.params["training.optimizer.lr"] for t in mine}
+        in_full = {t.number for t in mine if t.status == "finished"}
+        assert len(mine) == count and len(in_full) == wanted
+        assert min(rates, key=rates.__getitem__) in in_full
+        assert {t.status for t in mine} == {"finished", "pruned"}
+    assert len([t for t in trials if t.of is not None]) == 2 * (top + 1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -122,3 +159,5 @@ def test_the_preview_says_so_and_counts_epochs() -> None:
     text = preview(spec(stopping=PROMOTE, training={"epochs": 27}, search={"trials": 27}))
     assert "asha: trials wait at epochs 1, 3, 9, and the best 1/3 there are promoted" in text
     assert "at least 81" in text  # 27 + 9·2 + 3·6 + 18
+    few = preview(spec(stopping=PROMOTE, training={"epochs": 27}, search={"trials": 4}))
+    assert "at least 30" in few  # 4 + 2 + 6 + 18
