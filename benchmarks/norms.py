@@ -65,7 +65,7 @@ class PaperNoise(nn.Module):
             dims = list(range(2, x.dim()))
             mean = x.mean(dims) if dims else x
             square = x.square().mean(dims) if dims else x.square()
-            draw = torch.randint(len(x), (len(x), self.ghost_size))
+            draw = torch.randint(len(x), (len(x), self.ghost_size), device=x.device)
             ghost_mean, ghost_square = mean[draw].mean(1), square[draw].mean(1)
             delta = ghost_mean - mean.mean(0)
             batch_var = square.mean(0) - mean.mean(0).square()

@@ -25,6 +25,8 @@ from sweeps.errors import SweepError
 
 PYTHONS = ("3.11", "3.12", "3.13")
 _CLOCK_S = 5.0
+_DRIVERS = {"12": 525, "13": 580}
+"""The oldest NVIDIA driver that serves a torch for that CUDA."""
 _HEAD_PORTS = {6379: "Ray's store", PORT: "Ray's job server", 5000: "MLflow"}
 
 
@@ -127,15 +129,26 @@ def _machine(address: str, facts: Facts) -> Iterator[Finding]:
     yield from (_version(address, name, facts[name]) for name in ("ray", "torch"))
     cards, devices = facts["gpus"], int(facts["device"] or 0)
     broken = "Install or reload the NVIDIA driver: nvidia-smi must work" if devices else ""
-    yield Finding(
-        address, "gpu", cards or ("no driver" if devices else "none"), "" if cards else broken
-    )
+    found = cards or ("no driver" if devices else "none")
+    yield Finding(address, "gpu", found, _old_driver(cards) if cards else broken)
     off = facts.clock_error
     remedy = "Set its clock: apt install chrony" if abs(off) > _CLOCK_S else ""
     yield Finding(address, "clock", f"{off:+.0f} s from ours" if remedy else "as ours", remedy)
     if mode := facts["token"]:
         remedy = "" if mode == "600" else f"On {address}: chmod 600 ~/.ray/auth_token"
         yield Finding(address, "token", f"mode 0{mode}", remedy)
+
+
+def _old_driver(cards: str) -> str:
+    """What to do about a driver with which our torch sees no GPU; empty where it does."""
+    try:
+        cuda = importlib.metadata.version("cuda-toolkit").partition(".")[0]
+    except importlib.metadata.PackageNotFoundError:  # a torch for CPUs alone
+        return ""
+    least = _DRIVERS.get(cuda, 0)
+    if min((int(found) for found in re.findall(r", (\d+)\.", cards)), default=least) >= least:
+        return ""
+    return f"Install NVIDIA driver {least} or later, or torch sees no GPU: it is for CUDA {cuda}"
 
 
 def _version(address: str, package: str, there: str) -> Finding:

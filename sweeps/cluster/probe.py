@@ -15,8 +15,9 @@ for name in ray torch; do
   echo "$name $(python3 -c "from importlib.metadata import version as v; print(v('$name'))" \
     2>/dev/null)"
 done
-echo "gpus $(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | sort |
-  uniq -c | sed 's/^ *//' | paste -sd ';')"
+# Without a driver it says so where the cards would stand, and fails.
+echo "gpus $(cards=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader \
+  2>/dev/null) && echo "$cards" | sort | uniq -c | sed 's/^ *//' | paste -sd ';')"
 echo "device $(ls /dev/nvidia[0-9]* 2>/dev/null | wc -l)"
 echo "token $(stat -c %a ~/.ray/auth_token 2>/dev/null)"
 echo "raylet $(pgrep -x raylet | head -1)"

@@ -53,9 +53,10 @@ def measured(spec: SweepSpec, data: Any, path: str) -> Memory:
     from sweeps.trial.extremes import extremes
 
     largest = spec.trial(extremes(spec, data)[1], seed=0)
-    task = ray.remote(_on_this_gpu).options(
-        num_gpus=1, num_cpus=spec.resources.cpus_per_trial, max_retries=0
-    )
+    # Of its own process, or that would wait for more work with this trial's memory on the GPU.
+    task = ray.remote(
+        num_gpus=1, num_cpus=spec.resources.cpus_per_trial, max_calls=1, max_retries=0
+    )(_on_this_gpu)
     return ray.get(task.remote(largest.model_dump(mode="json"), data, path))
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -26,6 +27,8 @@ from sweeps.storage import at, trial_folder
 from sweeps.trial.stop import Stop
 from sweeps.trial.watchdog import Watchdog
 
+_NO_MEMORY = ("out of memory", "can't allocate memory", "_ALLOC_FAILED")
+"""In errors of CUDA, of a CPU's allocator, and of cuBLAS and cuDNN for their own workspace."""
 _HOLD_S = 1.0
 """How often one that holds a device that is left out asks whether it is to go on."""
 
@@ -75,8 +78,8 @@ class TrialActor(tune.Trainable):
                 raise
             report = {"stopped": str(error)}
         except Exception as error:
-            if "CUDA error" in str(error):
-                if not _gpus() or "out of memory" in str(error):
+            if "CUDA error" in str(error) and not _is_memory(error):
+                if not _gpus():
                     raise
                 self._broken = error  # raised in the next step: the driver has to hear of it first
                 return {TRAINING_ITERATION: epoch, REPORT: json.dumps(self._device_failed(error))}
@@ -112,7 +115,7 @@ class TrialActor(tune.Trainable):
             status = "diverged" if isinstance(error, TrialDiverged) else "failed"
             return {"failure": {"status": status, "error": content}}
         self._epochs.close()
-        _free_memory()
+        _free_memory(error)
         return {"memory": content}
 
     def _train(self, config: dict[str, Any]) -> Generator[tuple[int, dict], None, None]:
@@ -125,6 +128,7 @@ class TrialActor(tune.Trainable):
         from sweeps.trial.start import weights
 
         spec, data, place = self._spec, self._data, at(config["folder"])
+        device = _device(spec)
         start = weights(spec.training, place)
         if config["trial"] == 0 and not config["known_epoch"]:
             rehearse(spec, data, start)
@@ -137,7 +141,7 @@ class TrialActor(tune.Trainable):
             trial,
             data,
             folder,
-            device=_device(spec),
+            device=device,
             known_epoch=config["known_epoch"],
             stop=self._stop,
             beat=self._watchdog.beat,
@@ -167,24 +171,39 @@ def _gpus() -> str:
     return ",".join(map(str, ray.get_gpu_ids()))
 
 
-def _device(spec: SweepSpec) -> str:
+def _device(spec: SweepSpec, devices: Path = Path("/dev")) -> str:
+    """A GPU where trials ask for one; the CPU where GPUs are a number that Ray was told.
+
+    Raises:
+        RuntimeError: there are GPUs, and torch cannot use them: the CPU would take weeks, unseen.
+    """
     import torch
 
-    return "cuda" if spec.resources.gpus and torch.cuda.is_available() else "cpu"
+    if not spec.resources.gpus:
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if any(devices.glob("nvidia[0-9]*")):
+        rule = f"torch {torch.__version__} needs a driver for CUDA {torch.version.cuda}"
+        raise RuntimeError(f"CUDA error: {rule}, and sees no GPU here. See nvidia-smi")
+    return "cpu"
 
 
 def _is_memory(error: Exception) -> bool:
     import torch
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
     )
 
 
-def _free_memory() -> None:
-    """Give back what a trial that did not fit left behind."""
+def _free_memory(error: BaseException | None) -> None:
+    """Give back what a trial that did not fit left behind, in the frames of its error too."""
     import torch
 
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -36,8 +36,10 @@ from sweeps.trial.streams import generator, numpy_generator
 Batch = tuple[Tensor, Tensor]
 """Normalised float32 images (B, C, H, H) and int64 labels (B,)."""
 
-_PREPARED_AT_ONCE = 2**17
+_PREPARED_AT_ONCE = {"cpu": 2**17, "cuda": 2**22}
 """Pixel values: batches are prepared together up to that many, which saves small kernels."""
+_PARTS = 8
+"""Splits kept of a data set: by default all trials share one, else each has its own."""
 _EVALUATED_AT_ONCE = 2**22
 """Pixel values in one evaluation batch."""
 
@@ -135,6 +137,8 @@ class Resident:
             train, evaluated = (torch.from_numpy(i).to(self.images.device) for i in indices)
             mean, std = channel_statistics(self.images, train)
             factors = scale_and_bias(mean, std, self.images.shape[2], spec.normalize)
+            while len(self.parts) >= _PARTS:
+                del self.parts[next(iter(self.parts))]
             self.parts[key] = Part(train, evaluated, *factors)
         return self.parts[key]
 
@@ -181,7 +185,8 @@ class ResidentBatches:
         draws = draw_augmentation(self._trial.seed, epoch, used, spec.crop_padding)
         draws = draws.to(self._device)
         pixels = self._resident.images[0].numel()
-        together = max(1, _PREPARED_AT_ONCE // (self._size * pixels))
+        at_once = _PREPARED_AT_ONCE[torch.device(self._device).type]
+        together = max(1, at_once // (self._size * pixels))
         skipped = start % together  # the groups are those of a whole epoch: the same bits
         for position in range((start - skipped) * self._size, used, together * self._size):
             positions = slice(position, position + together * self._size)

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,32 @@ def network_of(model: nn.Module, spec: TrainingSpec) -> Callable[[Tensor], Tenso
     return torch.compile(model, mode=mode)
 
 
-def begin_update(spec: TrainingSpec) -> None:
-    """Tell captured CUDA graphs that what the last update returned is no longer needed."""
-    if spec.compile == "cuda_graphs":
-        torch.compiler.cudagraph_mark_step_begin()
+def begin_pass(spec: TrainingSpec, number: int, parameters: Sequence[Tensor]) -> None:
+    """Tell captured CUDA graphs that what the last pass returned is no longer needed.
+
+    But the gradients of an update's first pass are, by the second, which adds to them; they lie in
+    the graphs' memory, where it would write over them, and are copied.
+
+    Args:
+        number: of the pass within its update, from 0.
+    """
+    if spec.compile != "cuda_graphs":
+        return
+    for parameter in parameters if number == 1 else ():
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.clone()
+    torch.compiler.cudagraph_mark_step_begin()
+
+
+def clear_device() -> None:
+    """Give back what an earlier trial of this process left on the GPU, CUDA graphs included.
+
+    Torch keeps it for tensors to come; but trials in other processes may share the GPU.
+    """
+    if torch.cuda.is_initialized():
+        if "torch._dynamo" in sys.modules:
+            torch.compiler.reset()
+        torch.cuda.empty_cache()
 
 
 def require_compiler(on_gpu: bool) -> None:

@@ -1,7 +1,8 @@
 """The training loop: a generator of epoch results that knows neither Ray nor files.
 
 On one kind of device the metrics (timings excepted) and weights are a function of the trial alone:
-whether it ran through, went on from a `state()` or took turns with others in one process.
+whether it ran through, went on from a `state()` or took turns with others in one process. On a GPU
+that takes `training.deterministic`: some kernels add in another order each time otherwise.
 """
 
 from __future__ import annotations

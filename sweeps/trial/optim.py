@@ -25,8 +25,11 @@ class FusedOptimizer:
 
     Bit for bit torch.optim's SGD and AdamW with `fused=True`; but the first use of those imports
     torch's compiler, 2 s of a worker's start, and their step takes 2 to 3 times as long.
-    `param_groups` and `step` are what a GradScaler needs.
+    `param_groups` and `step` are what a GradScaler needs. While it steps it leaves `grad_scale` and
+    `found_inf` here, tensors that the kernels read; the host would wait for the device otherwise.
     """
+
+    _step_supports_amp_scaling = True
 
     def __init__(self, model: nn.Module, spec: OptimizerSpec, lr: Tensor) -> None:
         self.param_groups = parameter_groups(model, spec.weight_decay)
@@ -73,6 +76,11 @@ class FusedOptimizer:
         self, decay: float, params: list[Tensor], grads: list[Tensor], *slots: list[Tensor]
     ) -> None:
         spec = self._spec
+        found_inf = getattr(self, "found_inf", None)
+        scaled: dict[str, Any] = {
+            "grad_scale": getattr(self, "grad_scale", None),
+            "found_inf": found_inf,
+        }
         if spec.name == "sgd":
             torch._fused_sgd_(  # pyright: ignore[reportPrivateImportUsage]
                 params,
@@ -85,6 +93,7 @@ class FusedOptimizer:
                 nesterov=spec.nesterov and spec.momentum > 0,
                 maximize=False,
                 is_first_step=False,  # a velocity of zero gives what a first step would
+                **scaled,
             )
             return
         first, second, steps = slots
@@ -103,7 +112,10 @@ class FusedOptimizer:
             eps=spec.eps,
             amsgrad=False,
             maximize=False,
+            **scaled,
         )
+        if found_inf is not None:  # 1 where nothing was updated
+            torch._foreach_sub_(steps, [found_inf] * len(steps))  # pyright: ignore[reportPrivateImportUsage]
 
 
 def peak_lr(training: TrainingSpec) -> float:

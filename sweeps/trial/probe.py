@@ -23,6 +23,7 @@ from sweeps.spec import TrialSpec
 from sweeps.trial import checkpoint
 from sweeps.trial.datasets import Data, load, training_images
 from sweeps.trial.session import train
+from sweeps.trial.training import Training
 
 LEAST = 5
 """Updates that are timed at least."""
@@ -60,6 +61,8 @@ def probe(trial: TrialSpec, data: Data, device: str, seconds: float) -> Probe:
                 epochs.append(perf_counter())
         except (TrialStopped, TrialDiverged):
             pass
+        if len(epochs) == 1 and device != "cpu" and trial.training.loop is None:
+            Training(trial, data, device).evaluate_a_batch()  # it may take more than an update
         sizes = [len(path.read_bytes()) for path in checkpoint.positions(Path(folder)).values()]
     return Probe(
         epoch_seconds=_epoch(trial, data, updates, epochs),

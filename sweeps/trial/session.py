@@ -15,6 +15,7 @@ from sweeps.spec import TrialSpec
 from sweeps.storage import Place
 from sweeps.trial import checkpoint
 from sweeps.trial.build import build_model
+from sweeps.trial.compiled import clear_device
 from sweeps.trial.datasets import Data
 from sweeps.trial.imports import load_object
 from sweeps.trial.keeper import Keeper
@@ -70,6 +71,7 @@ def train(
         OSError, StorageError: a checkpoint could not be written.
     """
     torch.set_num_threads(trial.threads)
+    clear_device()
     saved = checkpoint.newest(folder) or inherited(parent, trial.restarted)
     keeper = Keeper(trial, data, folder, saved, stop, beat)
     for entry in list(keeper.history):

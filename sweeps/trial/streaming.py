@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,11 +110,15 @@ class StreamedBatches:
             pool.shutdown(cancel_futures=True)
 
     def _finished(self, jobs: list[Future[Pixels]], labels: NDArray[np.int64]) -> Batch:
-        images = torch.from_numpy(np.stack([job.result() for job in jobs])).to(self._device)
-        return (
-            normalise(images, self._scale, self._bias),
-            torch.from_numpy(labels).to(self._device),
-        )
+        images = self._moved(np.stack([job.result() for job in jobs]))
+        return normalise(images, self._scale, self._bias), self._moved(labels)
+
+    def _moved(self, array: NDArray[Any]) -> Tensor:
+        """The same on the device. A GPU takes it out of pinned memory, and nothing waits for it."""
+        tensor = torch.from_numpy(array)
+        if torch.device(self._device).type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
 
     def _decode_for_training(self, epoch: int, index: int, position: int) -> Pixels:
         rng = numpy_generator(self._trial.seed, "augmentation", epoch, position)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,7 @@ from sweeps.errors import TrialDiverged
 from sweeps.spec import TrialSpec
 from sweeps.trial.batches import Batch, Batches, ResidentBatches
 from sweeps.trial.build import build_model
-from sweeps.trial.compiled import begin_update, network_of
+from sweeps.trial.compiled import begin_pass, network_of
 from sweeps.trial.datasets import Data
 from sweeps.trial.distance import Distances, WeightDistance, as_metrics
 from sweeps.trial.folder import ImageFiles
@@ -108,6 +109,10 @@ class Training:
             "seconds": perf_counter() - start,
         }
 
+    def evaluate_a_batch(self) -> None:
+        """One batch without gradients, for the memory that it takes."""
+        evaluate(self._model, islice(self._batches.evaluation(), 1), self._forward)
+
     def state(self, epoch: int) -> State:
         """Copies of all that changes from epoch to epoch. Generators are derived from the epoch."""
         if epoch != self.epoch or self._part.step:
@@ -172,10 +177,9 @@ class Training:
         """One update; adds to `correct` and returns the mean loss, both on the device."""
         spec, total = self._trial.training, None
         optimizer: Any = self._optimizer  # it has what the scaler wants of a torch.optim.Optimizer
-        for some, wanted in zip(
-            images.chunk(spec.accumulate), labels.chunk(spec.accumulate), strict=True
-        ):
-            begin_update(spec)
+        chunks = zip(images.chunk(spec.accumulate), labels.chunk(spec.accumulate), strict=True)
+        for number, (some, wanted) in enumerate(chunks):
+            begin_pass(spec, number, self._parameters)
             logits = self._forward(some, self._network)
             loss = F.cross_entropy(logits, wanted, label_smoothing=spec.label_smoothing)
             loss = loss / spec.accumulate if spec.accumulate > 1 else loss

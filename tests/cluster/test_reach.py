@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,7 +18,7 @@ from sweeps.cli.elsewhere import _without_cluster
 from sweeps.cluster import jobs
 from sweeps.cluster.doctor import _machine, _split, _together
 from sweeps.cluster.file import ClusterFile
-from sweeps.cluster.probe import Facts
+from sweeps.cluster.probe import _SCRIPT, Facts
 from sweeps.cluster.ssh import Machine, free_port
 from sweeps.driver.autoscaling import to_come
 from sweeps.driver.nodes import _judge, _look
@@ -176,7 +177,26 @@ GOOD = {"rsync": "/usr/bin/rsync", "make": "/usr/bin/make", "python": "3.11.7", 
 
 
 def test_a_machine_in_order_has_no_remedies():
-    assert not any(finding.remedy for finding in _machine("one", Facts(GOOD)))
+    facts = Facts({**GOOD, "device": "8", "gpus": "8 NVIDIA H100 80GB HBM3, 999.65.06"})
+    assert not any(finding.remedy for finding in _machine("one", facts))
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "found"),
+    [
+        ("NVIDIA T4, 580.65\nNVIDIA H100, 580.65\nNVIDIA T4, 580.65", 0, "1 NVIDIA H100"),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", 9, ""),
+    ],
+)
+def test_cards_are_counted_and_a_complaint_is_no_card(tmp_path, says, status, found):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\necho "{says}"\nexit {status}\n')
+    program.chmod(0o755)
+    line = _SCRIPT[_SCRIPT.index('echo "gpus ') : _SCRIPT.index('echo "device ')]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.check_output(["sh", "-c", line], env=environment, text=True)
+    _, _, cards = done.strip().partition("gpus")
+    assert cards.strip() == (found and f"{found}, 580.65;2 NVIDIA T4, 580.65")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +207,7 @@ def test_a_machine_in_order_has_no_remedies():
         (Facts({**GOOD, "ray": "2.40.0"}), "ray up"),
         (Facts({**GOOD, "token": "644"}), "chmod 600"),
         (Facts({**GOOD, "device": "2"}), "nvidia-smi"),
+        (Facts({**GOOD, "gpus": "1 NVIDIA T4, 999.1;1 NVIDIA T4, 470.82.01"}), "driver 5"),
         (Facts(GOOD, clock_error=-90.0), "chrony"),
     ],
 )

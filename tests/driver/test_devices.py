@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import weakref
+from contextlib import nullcontext
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from sweeps.cli import main
-from sweeps.driver import changes
+from sweeps.driver import changes, trainable
 from sweeps.driver.conductor import Conductor
 from sweeps.driver.devices import Devices
 from sweeps.driver.folder import opened
@@ -154,3 +157,48 @@ def test_a_sweep_goes_on_without_a_broken_gpu_and_ends_where_all_are(namespaced,
     assert [r["gpu"] for r in said if r["kind"] == "device"] == ["2"]
     assert {r["metrics"]["gpu"] for r in said if r["kind"] == "result"} <= {0, 1, 3}
     assert [r["status"] for r in said if r["kind"] == "end"] == ["finished"] * 8
+
+
+class Raises(trainable.TrialActor):
+    """A worker whose trial raises, and keeps something large in a frame of the error."""
+
+    def __init__(self, error: Exception):
+        self._holds, self._broken = False, None
+        self._spec = parse("name: raises\nresources: {gpus_per_trial: 0.5}\n")
+        self._stop, self._watchdog = nullcontext(), nullcontext()
+        self._epochs = self._training(error)
+
+    def _training(self, error: Exception):
+        held = torch.zeros(1)
+        self.held = weakref.ref(held)
+        yield 1, {}
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "memory"),
+        (RuntimeError("CUDA error: out of memory"), "memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublas"), "memory"),
+        (RuntimeError(ECC), "broken"),
+    ],
+)
+def test_what_lacked_memory_is_no_broken_device(error, found, monkeypatch):
+    monkeypatch.setattr(trainable, "_gpus", lambda: "3")
+    monkeypatch.setattr(trainable.gc, "collect", lambda: 0)  # seconds, and it frees too much
+    worker = Raises(error)
+    worker.step()
+    report = json.loads(worker.step()["report"])
+    assert found in report
+    assert (worker.held() is None) == (found == "memory")
+
+
+def test_a_gpu_that_torch_cannot_use_is_not_passed_over_in_silence(tmp_path):
+    spec = parse("name: old\nresources: {gpus_per_trial: 1}\n")
+    assert trainable._device(spec, tmp_path) == ("cuda" if torch.cuda.is_available() else "cpu")
+    (tmp_path / "nvidia0").touch()
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match=r"CUDA error: torch .* sees no GPU here"):
+            trainable._device(spec, tmp_path)
+    assert trainable._device(parse("name: cpu\n"), tmp_path) == "cpu"

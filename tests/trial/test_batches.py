@@ -116,7 +116,7 @@ def test_preparing_batches_together_changes_nothing(tiny, trial, monkeypatch):
     spec = trial(data={"crop_padding": 1, "flip": True}, training={"batch_size": 7})
     found = []
     for at_once in (1, 2 * 7 * 108, 10**9):
-        monkeypatch.setattr(batches_module, "_PREPARED_AT_ONCE", at_once)
+        monkeypatch.setitem(batches_module._PREPARED_AT_ONCE, "cpu", at_once)
         found.append([*ResidentBatches(spec, tiny, "cpu").train(1)])
     for other in found[1:]:
         for (x, y), (u, v) in zip(found[0], other, strict=True):
@@ -172,7 +172,7 @@ def test_read_only_arrays_train_without_a_copy(tiny, trial):
 
 @pytest.mark.parametrize("together", [1, 2 * 8 * 108, 2**17])
 def test_an_epoch_can_be_entered_at_any_batch(trial, tiny, same, monkeypatch, together):
-    monkeypatch.setattr("sweeps.trial.batches._PREPARED_AT_ONCE", together)
+    monkeypatch.setitem(batches_module._PREPARED_AT_ONCE, "cpu", together)
     spec = trial(data={"crop_padding": 2, "flip": True}, training={"batch_size": 8})
     batches = ResidentBatches(spec, tiny, "cpu")
     whole = list(batches.train(3))

@@ -16,9 +16,9 @@ from torch._dynamo.utils import counters
 
 import gni
 from sweeps.errors import PreflightError, TrialStopped
-from sweeps.spec import SweepSpec
+from sweeps.spec import SweepSpec, TrainingSpec
 from sweeps.trial import checkpoint
-from sweeps.trial.compiled import require_compiler
+from sweeps.trial.compiled import begin_pass, require_compiler
 from sweeps.trial.loop import fit
 from sweeps.trial.rehearse import rehearse
 from sweeps.trial.session import train
@@ -94,6 +94,18 @@ def test_every_trial_of_a_process_is_compiled(small, tiny):
         counters.clear()
         next(fit(small(compile=True, epochs=1), tiny))
         assert counters["stats"]["unique_graphs"] > 0
+
+
+def test_the_second_pass_of_an_update_does_not_write_over_the_gradients_of_the_first():
+    parameter, memory = torch.nn.Parameter(torch.zeros(2)), torch.zeros(2)
+    for number in range(3):
+        begin_pass(TrainingSpec(compile="cuda_graphs"), number, [parameter])
+        memory.fill_(number + 1)  # as a captured backward does, which gives its own memory away
+        if parameter.grad is None:
+            parameter.grad = memory
+        else:
+            parameter.grad += memory
+    assert parameter.grad.tolist() == [6, 6]
 
 
 def test_a_machine_without_a_compiler(monkeypatch, tmp_path):
