@@ -18,24 +18,26 @@ class Drawn(nn.Module):
     Attributes:
         generator: source of the draws; None means torch's default generator of the input's device.
             It belongs to the training run, not to the module: copies and pickles are made without
-            it. torch.compile and torch.utils.checkpoint need None (or a held draw, see `GhostSite`):
-            neither can repeat what was drawn from it.
+            it. torch.compile and torch.utils.checkpoint cannot repeat what was drawn from it and
+            need None (or a held draw, see `GhostSite`).
     """
 
     generator: Generator | None = None
 
     def source(self) -> Generator | None:
         """Return the generator to draw from."""
-        if self.generator is not None and torch.compiler.is_compiling():
+        if self.generator is None:
+            return None
+        if torch.compiler.is_compiling():
             raise ValueError(
                 "torch.compile cannot draw from an explicit generator; "
                 "set_generator(model, None), or hold_ghosts(model, batch) before each step"
             )
-        # A forward inside a backward is a checkpoint's recomputation, which wants the same noise.
-        if self.generator is not None and torch._C._current_graph_task_id() != -1:
+        # A forward inside a backward is a checkpoint that recomputes, and wants the same noise.
+        if torch._C._current_graph_task_id() != -1:  # pyright: ignore[reportPrivateUsage]
             raise ValueError(
-                "torch.utils.checkpoint cannot draw from an explicit generator once more, and other "
-                "noise would give wrong gradients; set_generator(model, None), or "
+                "torch.utils.checkpoint cannot draw from an explicit generator once more, and "
+                "other noise would give wrong gradients; set_generator(model, None), or "
                 "hold_ghosts(model, batch) before each step"
             )
         return self.generator

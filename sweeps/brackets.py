@@ -68,7 +68,7 @@ def wanted(spec: SweepSpec) -> int:
 
 
 def _least_promoted(spec: SweepSpec) -> int:
-    """Epochs if at each rung none but the final best 1/reduction go on, or as many as are wanted."""
+    """Epochs if at each rung as few go on as may: the best 1/reduction, or those wanted in full."""
     trials, before, total = trial_count(spec), 0, 0
     for rung in (*rungs(spec), spec.training.epochs):
         total += trials * (rung - before)

@@ -101,6 +101,8 @@ def _stopping(spec: SweepSpec) -> list[str]:
             f"of the others' means, once {stopping.min_samples} of them have come so far; "
             f"the last epoch is {epochs}",
         ]
+    if not rungs:
+        return [f"{stopping.name}: no rung below the last epoch, {epochs}: all trials in full"]
     unit, last = "epochs", f"the last epoch is {epochs}"
     if stopping.seconds:
         unit, last = "seconds", f"as the epoch ends that reaches them; {last}"

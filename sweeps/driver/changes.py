@@ -99,9 +99,11 @@ def retry(folder: Path, *, failed: bool = True, gpus: bool = False) -> list[int]
         The trials' numbers.
 
     Raises:
+        SpecError: there is nothing to try again.
         SweepNotFound, SweepBusy: no such sweep; it is being run.
     """
     with opened(_spec(folder), folder) as journal:
+        _check_retry(journal.state, failed, gpus)
         for node, gpu in list(journal.state.left_out) if gpus else ():
             journal.write("device", node=node, gpu=gpu, out=False, reason="taken back by retry")
         return _reopen(journal, ("failed",)) if failed else []
@@ -137,6 +139,18 @@ def _spec(folder: Path) -> SweepSpec:
     if spec is None:
         raise SweepNotFound(f"no sweep at {truth(folder)}")
     return spec
+
+
+def _check_retry(state: State, failed: bool, gpus: bool) -> None:
+    """Of what is asked for there must be something."""
+    found = {
+        "--failed": failed and any(t.status == "failed" for t in state.trials.values()),
+        "--gpus": gpus and bool(state.left_out),
+    }
+    if not any(found.values()):
+        asked = " ".join(name for name, on in (("--failed", failed), ("--gpus", gpus)) if on)
+        rule = "nothing to try again: no trial failed and no GPU is left out"
+        raise SpecError([Mistake(asked, rule, remedy="`sweeps resume` goes on with the rest")])
 
 
 def _reopen(journal: Journal, statuses: tuple[str, ...]) -> list[int]:

@@ -82,7 +82,7 @@ def connected(address: str | None) -> Iterator[None]:
     A Ray that this process has joined already is used and left alone.
 
     Raises:
-        PreflightError: no cluster answers at `address`.
+        PreflightError: no cluster answers at `address`, or Ray does not come up here.
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -104,6 +104,12 @@ def connected(address: str | None) -> Iterator[None]:
             _use_the_workers_that_wait()
     except (ConnectionError, ValueError) as error:
         raise PreflightError(f"no Ray cluster answers at {address}: {error}") from None
+    except Exception as error:
+        if type(error) is not Exception:  # what Ray raises when its node does not come up in time
+            raise
+        rule = f"Ray did not start: {str(error).partition('. ')[0]}"
+        remedy = "Nothing is lost; run it again when the machine is less busy"
+        raise PreflightError(f"{rule}. {remedy}") from error
     try:
         with terminated_as_interrupted():  # again: Ray's own handler would abort the process
             yield

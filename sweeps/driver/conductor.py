@@ -77,7 +77,8 @@ class Conductor:
 
         First what an earlier driver or a lost worker left open, then what is promoted from a rung,
         then new proposals, last what ran out of memory. When nothing else is left, of what waits at
-        rungs as many go on as are wanted in full, and the others end. Confirmations are proposed once all searches have ended.
+        rungs as many go on as are wanted in full, and the others end. Confirmations are proposed
+        once all searches have ended.
         """
         if self.refusal or self.stopping or self._one_alone():
             return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import errors
+from sweeps.errors import StorageError
 from sweeps.journal import FILE, held
 from sweeps.progress import duration, point
 from sweeps.report.children import said
@@ -31,7 +32,13 @@ def status(sweep: Sweep, as_json: bool = False) -> str:
 
 
 def listing(storage: Path) -> str:
-    """A line for each sweep in `storage`, the latest first."""
+    """A line for each sweep in `storage`, the latest first.
+
+    Raises:
+        StorageError: it is a file.
+    """
+    if storage.is_file():
+        raise StorageError(f"{storage} is a file, and a storage is a folder of sweeps. Name one")
     sweeps = [Sweep(path.parent) for path in storage.glob(f"*/{FILE}")]
     sweeps.sort(key=lambda sweep: -sweep.state.updated)
     return "".join(f"{_short(sweep)}\n" for sweep in sweeps) or f"no sweeps in {storage}\n"

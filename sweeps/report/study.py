@@ -40,7 +40,7 @@ class Comparable:
 def write_study(sweep: Sweep) -> Path:
     """Write the study, as the search was told of it, to `report/optuna.log` anew."""
     path = sweep.folder / "report" / FILE
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     search = Search(sweep.spec)
     search.restore(dict(enumerate(sweep.searched())))

@@ -132,6 +132,8 @@ def test_failed_trials_go_on_from_where_they_were(tmp_path) -> None:
         conductor.failed(second.trial, {"type": "TrialDiverged", "message": "nan"}, "diverged")
         drive(conductor)
     assert changes.retry(tmp_path / "s") == [0]
+    with pytest.raises(SpecError, match=r"--failed: nothing to try again.* resume"):
+        changes.retry(tmp_path / "s")
     with opened(three, tmp_path / "s") as journal:
         conductor = Conductor(journal)
         again = conductor.next()

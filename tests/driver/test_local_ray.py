@@ -6,6 +6,7 @@ import pytest
 import ray
 
 from sweeps.driver import cluster
+from sweeps.errors import PreflightError
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,14 @@ def test_no_ray_that_lies_about_is_joined_unless_the_environment_says_so(
     with cluster.connected(None):
         pass
     assert asked == [joined]
+
+
+def test_a_node_that_does_not_come_up_is_a_plain_message(monkeypatch):
+    def busy(*_, **__):
+        raise Exception("The current node timed out during startup. This could happen because …")
+
+    monkeypatch.setattr(ray, "init", busy)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    match = r"startup\. Nothing is lost; run it again"
+    with pytest.raises(PreflightError, match=match), cluster.connected(None):
+        pass

@@ -159,5 +159,7 @@ def test_the_preview_says_so_and_counts_epochs() -> None:
     text = preview(spec(stopping=PROMOTE, training={"epochs": 27}, search={"trials": 27}))
     assert "asha: trials wait at epochs 1, 3, 9, and the best 1/3 there are promoted" in text
     assert "at least 81" in text  # 27 + 9·2 + 3·6 + 18
+    none = preview(spec(stopping={**PROMOTE, "grace": 9}))
+    assert "asha: no rung below the last epoch, 9: all trials in full" in none
     few = preview(spec(stopping=PROMOTE, training={"epochs": 27}, search={"trials": 4}))
     assert "at least 30" in few  # 4 + 2 + 6 + 18

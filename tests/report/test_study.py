@@ -71,6 +71,23 @@ def test_the_clock_stands_still_between_two_sessions_and_lanes_do_not_overlap(sw
     assert found == [("n1", 1, 12, 20), ("n2", 2, 1001, 1005)]
 
 
+def test_a_trial_that_waited_in_vain_held_no_node_meanwhile(sweep):
+    spec, state = sweep.spec.model_dump(mode="json"), State()
+    say = [
+        (0, "sweep", {"spec": spec, "identity": "x", "versions": {}}),
+        (1, "session", {"state": "started"}),
+        (1, "trial", {"trial": 0, "params": {}, "seed": 0}),
+        (2, "attempt", {"trial": 0, "attempt": 1, "epoch": 0}),
+        (4, "result", {"trial": 0, "attempt": 1, "epoch": 1, "metrics": {}, "node": "n1",
+                       "decision": "pause", "rung": 1}),
+        (90, "end", {"trial": 0, "status": "pruned", "epoch": 1, "value": None, "reason": "x",
+                     "error": None}),
+    ]  # fmt: skip
+    for n, (time, kind, content) in enumerate(say):
+        state.apply({"n": n, "time": float(time), "kind": kind, **content})
+    assert [(s.start, s.end) for s in stretches(state)] == [(2, 4)]
+
+
 def test_what_is_drawn_of_very_many_trials_is_spread_over_their_order(sweep):
     found = comparable(sweep, 12)
     assert found is not None

@@ -66,7 +66,8 @@ def stretches(state: State) -> list[Stretch]:
             end = results[-1]["time"] if results else record["time"]
             error = (trial.end or {}).get("error") or {}
             node = next((r["node"] for r in results if r.get("node")), "")
-            if trial.end and record is trial.attempts[-1]:
+            waited = bool(results) and results[-1]["decision"] == "pause"
+            if trial.end and record is trial.attempts[-1] and not waited:
                 end, node = max(end, trial.end["time"]), node or error.get("node", "")
             out.append(Stretch(trial, number, node or "node not known", record["time"], end))
     return sorted(out, key=lambda s: s.start)

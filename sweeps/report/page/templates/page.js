@@ -25,12 +25,15 @@ function pythonNumber(text) {
 
 // Figures follow the width of paper, which no resize event tells of.
 const figures = () => document.querySelectorAll(".js-plotly-plot");
+const folds = () => document.querySelectorAll("details");
 addEventListener("beforeprint", () => {
+  for (const fold of folds()) [fold.dataset.open, fold.open] = [fold.open, true];
   for (const figure of figures()) {
     const several = figure.closest(".several");
     Plotly.relayout(figure, { width: several ? 330 : 680 });
   }
 });
 addEventListener("afterprint", () => {
+  for (const fold of folds()) fold.open = fold.dataset.open === "true";
   for (const figure of figures()) Plotly.relayout(figure, { width: null, autosize: true });
 });
