@@ -1,6 +1,6 @@
 """Claim: a search that is told the truth needs fewer epochs for the same regret.
 
-    python benchmarks/search.py [--searches 50] [--arms ...] [--out benchmarks/results/search.txt]
+    python benchmarks/search.py [--searches 50] [--arms ...] [--part corner] [--out FILE]
 
 Replays searches on real learning curves (benchmarks/search_table.py made them; this needs no data
 and no training). Four simulated workers, every epoch takes about one unit of time; a search ends
@@ -13,6 +13,9 @@ What all arms share: the points are those of the table, five axes of ordered lev
 searcher knows as integers from 0, so that no arm depends on how a table is read between its points;
 rungs after 1, 3 and 9 of 27 epochs, a third goes on; and a point proposed again trains with the
 next of the three seeds, which Ray Tune and Optuna would not see to by themselves.
+
+The best of the whole table lies near the middle of most axes, which suits what begins there. With
+`--part corner` a search has fewer levels of three axes, so that the best lies at their ends.
 
 ours: this project's search and stopping; promoting: with `stopping.promote`, so that trials wait at
 rungs. Ray Tune as shipped: its OptunaSearch with its ASHA, which tells Optuna of trials stopped
@@ -41,7 +44,7 @@ from random import Random
 import numpy
 import optuna
 from search_arms import ARMS, CHANCE, Arm
-from search_points import DIVERGED, EPOCHS, SEEDS, TABLE, VALIDATION
+from search_points import AXES, DIVERGED, EPOCHS, PARTS, SEEDS, TABLE, VALIDATION
 
 WORKERS = 4
 BUDGETS = (135, 270, 540, 1080)
@@ -130,32 +133,37 @@ class Replay:
 
 
 @cache
-def _curves() -> numpy.ndarray:
+def _curves(part: str) -> numpy.ndarray:
     """Accuracies; nan where a training had diverged."""
-    correct = numpy.load(TABLE)["correct"]
+    correct = numpy.load(TABLE)["correct"][PARTS[part]]
     return numpy.where(correct == DIVERGED, numpy.nan, correct / VALIDATION).astype("float32")
 
 
-def search(name: str, index: int) -> list[float]:
+def search(name: str, index: int, part: str = "whole") -> list[float]:
     """The regret after each epoch of an arm's search with that number."""
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable(logging.WARNING)
-    return Replay(ARMS[name](index), _curves(), index).regrets()
+    curves = _curves(part)
+    return Replay(ARMS[name](index, curves.shape[: len(AXES)]), curves, index).regrets()
 
 
-def measure(arms: list[str], indices: range, processes: int) -> dict[str, list[list[float]]]:
+def measure(
+    arms: list[str], indices: range, processes: int, part: str
+) -> dict[str, list[list[float]]]:
     """The regrets of every arm, search after search."""
     with ProcessPoolExecutor(processes) as pool:
-        started = {name: [pool.submit(search, name, index) for index in indices] for name in arms}
+        started = {
+            name: [pool.submit(search, name, index, part) for index in indices] for name in arms
+        }
         return {name: [each.result() for each in some] for name, some in started.items()}
 
 
-def table(found: dict[str, list[list[float]]]) -> str:
+def table(found: dict[str, list[list[float]]], part: str) -> str:
     """The surface, then a row an arm: regrets by epochs, and epochs to reach a regret."""
     count = len(next(iter(found.values())))
     lines = [
-        *surface(),
+        *surface(part),
         f"n = {count} searches, {WORKERS} simulated workers; median (quartiles)",
         "regret in points (0.01 of accuracy) after so many epochs",
         f"{'':<24}" + "".join(f"{f'{b} epochs':<19}" for b in BUDGETS),
@@ -200,9 +208,9 @@ def _ratio(ours: list[list[float]], theirs: list[list[float]], regret: float) ->
     return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
-def surface() -> list[str]:
+def surface(part: str) -> list[str]:
     """What the table is like."""
-    ends = _curves()[..., -1]
+    ends = _curves(part)[..., -1]
     finals = numpy.nan_to_num(ends, nan=CHANCE).mean(-1)
     behind = finals.max() - finals.ravel()
     near = " / ".join(f"{100 * (behind <= d).mean():.1f}" for d in (0.005, 0.01, 0.02, 0.05))
@@ -241,14 +249,15 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first search")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=USUAL)
+    parser.add_argument("--part", choices=PARTS, default="whole")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     hardware = f"{os.cpu_count()} cores ({platform.machine()}), no GPU used"
     indices = range(options.first, options.first + options.searches)
     start = time.monotonic()
-    found = measure(options.arms, indices, options.processes)
+    found = measure(options.arms, indices, options.processes, options.part)
     took = f"{time.monotonic() - start:.0f} s in {options.processes} processes"
-    text = f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, {took}\n{table(found)}"
+    text = f"{datetime.now(UTC):%Y-%m-%d}, {hardware}, {took}\n{table(found, options.part)}"
     print(text)
     if options.out:
         options.out.write_text(text + "\n")

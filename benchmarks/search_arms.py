@@ -14,7 +14,8 @@ import optuna
 from search_points import AXES, EPOCHS
 
 SHORT = [path.rpartition(".")[2] for path in AXES]
-SIZES = [len(values) for values in AXES.values()]
+Sizes = tuple[int, ...]
+"""Levels of each axis."""
 CHANCE = 0.1
 """What a configuration that diverges is worth."""
 
@@ -43,14 +44,19 @@ class Ours(Arm):
     """Search and Stopping as the driver uses them."""
 
     def __init__(
-        self, seed: int, sampler: str = "tpe", stopping: str = "asha", promote: bool = False
+        self,
+        seed: int,
+        sizes: Sizes,
+        sampler: str = "tpe",
+        stopping: str = "asha",
+        promote: bool = False,
     ):
         from sweeps.driver.stopping import Stopping
         from sweeps.objectives import Reached
         from sweeps.search.search import Search
         from sweeps.spec import SweepSpec
 
-        space = {name: {"int": [0, n - 1]} for name, n in zip(SHORT, SIZES, strict=True)}
+        space = {name: {"int": [0, n - 1]} for name, n in zip(SHORT, sizes, strict=True)}
         search = {"sampler": sampler, "seed": seed, "trials": 10_000}
         tree = {"name": "b", "space": space, "search": search}
         tree["stopping"] = {"name": stopping, "promote": promote}
@@ -82,13 +88,13 @@ class Ours(Arm):
 class RayAsShipped(Arm):
     """OptunaSearch and ASHAScheduler, called as Tune's controller calls them."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, sizes: Sizes):
         from ray.tune.schedulers import ASHAScheduler
         from ray.tune.search.optuna import OptunaSearch
 
         space = {
             name: optuna.distributions.IntDistribution(0, n - 1)
-            for name, n in zip(SHORT, SIZES, strict=True)
+            for name, n in zip(SHORT, sizes, strict=True)
         }
         self.search = OptunaSearch(space, metric="value", mode="max", seed=seed)
         self.asha = ASHAScheduler(
@@ -121,7 +127,8 @@ class RayAsShipped(Arm):
 class OptunaAlone(Arm):
     """TPE and a pruner by ask and tell."""
 
-    def __init__(self, seed: int, pruner: optuna.pruners.BasePruner):
+    def __init__(self, seed: int, sizes: Sizes, pruner: optuna.pruners.BasePruner):
+        self.sizes = sizes
         self.study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.TPESampler(seed=seed),
@@ -132,7 +139,7 @@ class OptunaAlone(Arm):
     def propose(self, number: int) -> tuple[int, ...]:
         """A point."""
         trial = self.trials[number] = self.study.ask()
-        axes = zip(SHORT, SIZES, strict=True)
+        axes = zip(SHORT, self.sizes, strict=True)
         return tuple(trial.suggest_int(name, 0, n - 1) for name, n in axes)
 
     def stops(self, number: int, epoch: int, value: float) -> bool:
@@ -151,18 +158,20 @@ class OptunaAlone(Arm):
         self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
 
-ARMS: dict[str, Callable[[int], Arm]] = {
+ARMS: dict[str, Callable[[int, Sizes], Arm]] = {
     "ours: tpe, asha": Ours,
-    "ours: random, asha": lambda seed: Ours(seed, "random"),
-    "ours: tpe, promoting": lambda seed: Ours(seed, promote=True),
+    "ours: random, asha": lambda seed, sizes: Ours(seed, sizes, "random"),
+    "ours: tpe, promoting": lambda seed, sizes: Ours(seed, sizes, promote=True),
     "Ray Tune as shipped": RayAsShipped,
-    "Optuna alone, halving": lambda seed: OptunaAlone(
-        seed, optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+    "Optuna alone, halving": lambda seed, sizes: OptunaAlone(
+        seed, sizes, optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
     ),
-    "Optuna alone, median": lambda seed: OptunaAlone(seed, optuna.pruners.MedianPruner()),
-    "ours: cmaes, asha": lambda seed: Ours(seed, "cmaes"),
-    "ours: qmc, asha": lambda seed: Ours(seed, "qmc"),
-    "ours: tpe, hyperband": lambda seed: Ours(seed, stopping="hyperband"),
-    "ours: tpe, median": lambda seed: Ours(seed, stopping="median"),
-    "ours: gp, asha": lambda seed: Ours(seed, "gp"),
+    "Optuna alone, median": lambda seed, sizes: OptunaAlone(
+        seed, sizes, optuna.pruners.MedianPruner()
+    ),
+    "ours: cmaes, asha": lambda seed, sizes: Ours(seed, sizes, "cmaes"),
+    "ours: qmc, asha": lambda seed, sizes: Ours(seed, sizes, "qmc"),
+    "ours: tpe, hyperband": lambda seed, sizes: Ours(seed, sizes, stopping="hyperband"),
+    "ours: tpe, median": lambda seed, sizes: Ours(seed, sizes, stopping="median"),
+    "ours: gp, asha": lambda seed, sizes: Ours(seed, sizes, "gp"),
 }

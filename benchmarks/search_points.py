@@ -19,6 +19,11 @@ EPOCHS, SEEDS, VALIDATION, DIVERGED = 27, 6, 10_000, 65_535
 TRAINED, BATCH, WIDTH = 3_000, 128, 32
 TABLE = Path(__file__).with_name("search_table.npz")
 SHAPE = tuple(len(values) for values in AXES.values())
+PARTS = {
+    "whole": (slice(None),) * len(SHAPE),
+    "corner": (slice(0, 6), slice(None), slice(None), slice(0, 3), slice(1, 4)),
+}
+"""Levels of each axis that a search has; the corner's best lies at the end of three of them."""
 
 
 def trial(place: tuple[int, ...], seed: int, root: str = "data") -> Any:

@@ -44,6 +44,8 @@ _MOST_DRAWN = 200
 """A contour holds the square of this many numbers; parallel coordinates are a trace a trial."""
 _MOST_AXES = 9
 _IN_CONTOURS = 3
+_FEWEST = 8
+"""Trials below which a contour draws what nobody has seen."""
 _LINES = [[0.0, "#8A8A8A"], [0.5, "#56B4E9"], [1.0, "#D55E00"]]
 _TITLE = "What matters"
 
@@ -139,7 +141,7 @@ def _recolour(figure: go.Figure, sweep: Sweep, values: list[float]) -> None:
 def _contours(sweep: Sweep, found: Comparable, names: list[str]) -> Section | None:
     """A contour for each pair of the most important parameters."""
     pairs = list(itertools.combinations(names[:_IN_CONTOURS], 2))
-    if not pairs or found.trials < 4:
+    if not pairs or found.trials < _FEWEST:
         return None
     low, high = limits(sweep, _values(found))
     figures = []
