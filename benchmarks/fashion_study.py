@@ -187,6 +187,8 @@ def table(found: dict[str, Configuration]) -> str:
 def main(*folders: str) -> None:
     """Read the sweeps, draw, print."""
     *sources, target = folders
+    Path(target).mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)  # beside other work several threads wait for one another
     found: dict[str, Configuration] = {}
     for source in sources:
         configurations(Sweep(Path(source)), found)
