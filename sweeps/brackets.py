@@ -62,6 +62,11 @@ def least_epochs(spec: SweepSpec) -> int:
     return int(stopped + sum(epochs - step for step in brackets))
 
 
+def least_in_full(spec: SweepSpec) -> int:
+    """Trials of a search with waiting trials that are promoted to the end, at least; none fails."""
+    return trial_count(spec) // spec.stopping.reduction ** len(rungs(spec))
+
+
 def _least_promoted(spec: SweepSpec) -> int:
     """Epochs if at each rung none but the final best 1/reduction go on."""
     trials, before, total = trial_count(spec), 0, 0

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from sweeps import baselines
-from sweeps.brackets import bracket, least_epochs, shares
+from sweeps.brackets import bracket, least_epochs, least_in_full, shares
+from sweeps.confirming import ConfirmSpec
+from sweeps.driver.promotion import made_up
 from sweeps.spec import NU, Dimension, Scalar, SweepSpec, steps, trial_count
 
 if TYPE_CHECKING:
     from sweeps.forecast import Forecast, Range, Size
+
+_DRAWN = 1000
+"""Trials of made-up searches, about: for more of them `check` would take seconds."""
 
 
 def preview(spec: SweepSpec) -> str:
@@ -64,7 +71,28 @@ def _confirmation(spec: SweepSpec) -> list[str]:
         f"confirm    {arms}, on {confirm.seeds} fresh seeds: {count} trials in full",
         f"           ({count * spec.training.epochs} epochs); only these read the test images",
     ]
-    return lines
+    return lines + [f"           {line}" for line in _promoted(spec, confirm)]
+
+
+def _promoted(spec: SweepSpec, confirm: ConfirmSpec) -> list[str]:
+    """How many trials there are to choose from, where those alone are in full that are promoted."""
+    if not spec.stopping.promote:
+        return []
+    wanted = {"promotion": (spec, confirm.top)}
+    wanted |= {n: (baselines.baseline_spec(spec, n), 1) for n in confirm.baselines}
+    return [_in_full(name, *each) for name, each in wanted.items()]
+
+
+def _in_full(name: str, spec: SweepSpec, wanted: int) -> str:
+    """What can be counted on; if that is not enough, what a few draws in random order give."""
+    trials, sure = trial_count(spec), least_in_full(spec)
+    line = f"{name}: trains {sure} or more of {trials} trials in full; wanted {wanted}"
+    if sure >= wanted:
+        return line
+    runs = [made_up(spec, Random(seed)) for seed in range(max(1, min(20, _DRAWN // trials)))]
+    full = [sum(epoch == spec.training.epochs for epoch in run.values()) for run in runs]
+    enough = wanted * spec.stopping.reduction ** len(steps(spec))
+    return f"{line}, likely {mean(full):.1f}; {enough} trials are sure to be enough"
 
 
 def _settings(arm: Mapping[str, Scalar | None]) -> str:

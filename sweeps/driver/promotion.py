@@ -8,8 +8,26 @@ as soon as it is among the best 1/reduction of its rung.
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
 from sweeps.objectives import Reached
-from sweeps.spec import SweepSpec, rungs
+from sweeps.spec import SweepSpec, rungs, trial_count
+
+
+def made_up(spec: SweepSpec, chance: Random) -> Counter[int]:
+    """Epochs of each trial of one made-up search, its trials as good at one rung as at another."""
+    rule, last = Promotion(spec), spec.training.epochs
+    worth, done = [chance.random() for _ in range(trial_count(spec))], Counter[int]()
+    for trial in range(len(worth)):
+        goes_on: int | None = trial
+        while goes_on is not None:
+            for epoch in range(done[goes_on] + 1, last + 1):
+                done[goes_on] = epoch
+                if epoch < last and rule.stops(goes_on, Reached(epoch, worth[goes_on])):
+                    break
+            goes_on = rule.promote()
+    return done
 
 
 class Promotion:

@@ -6,6 +6,7 @@ import optuna
 import pytest
 from test_conductor import drive, read, spec, story, train
 
+from sweeps.confirmed.found import confirmation_of
 from sweeps.driver import changes
 from sweeps.driver.conductor import Conductor
 from sweeps.driver.folder import opened
@@ -13,7 +14,7 @@ from sweeps.driver.promotion import Promotion
 from sweeps.errors import SpecError
 from sweeps.objectives import Reached
 from sweeps.preview import preview
-from sweeps.progress import headline
+from sweeps.progress import headline, seconds_left
 from sweeps.reading import parse
 
 PROMOTE = {"name": "asha", "promote": True}
@@ -122,3 +123,48 @@ def test_the_preview_says_so_and_counts_epochs() -> None:
     text = preview(spec(stopping=PROMOTE, training={"epochs": 27}, search={"trials": 27}))
     assert "asha: trials wait at epochs 1, 3, 9, and the best 1/3 there are promoted" in text
     assert "at least 81" in text  # 27 + 9·2 + 3·6 + 18
+
+
+def test_the_time_left_counts_what_waits_as_unfinished(tmp_path, monkeypatch) -> None:
+    """Each trial is worse than the one before: of nine exactly three go on, of three epochs."""
+    now = 1000.0
+    monkeypatch.setattr("sweeps.journal.time.time", lambda: now)
+    one = spec(stopping=PROMOTE, training={"epochs": 3}, search={"trials": 9})
+    left = []
+    with opened(one, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        conductor.session("started")
+        while trial := conductor.next():
+            for epoch in range(trial.known_epoch + 1, 4):
+                now += 10
+                over = conductor.result(trial.trial, epoch, {"val_accuracy": 1 / (1 + trial.trial)})
+                left.append(seconds_left(journal.state, now))
+                if over:
+                    break
+    assert left == [140.0 - 10 * n for n in range(15)]  # 9 · 1 + 3 · 2 epochs
+
+
+def test_check_and_verdict_say_that_fewer_are_trained_in_full_than_are_to_be_confirmed(
+    tmp_path,
+) -> None:
+    confirm = {"top": 3, "seeds": 2, "resamples": 1000}
+    wanted = spec(stopping=PROMOTE, confirm=confirm)
+    text = preview(wanted)
+    assert "promotion: trains 1 or more of 12 trials in full; wanted 3, likely 1." in text
+    assert "; 27 trials are sure to be enough" in text
+    enough = preview(spec(stopping=PROMOTE, confirm=confirm, search={"trials": 27}))
+    assert "promotion: trains 3 or more of 27 trials in full; wanted 3\n" in enough
+    assert "promotion" not in preview(spec(confirm=confirm))
+    with opened(wanted, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        while trial := conductor.next():
+            for epoch in range(trial.known_epoch + 1, 10):
+                metrics = {"val_accuracy": 1 / (1 + trial.trial), "test_accuracy": 0.5}
+                if conductor.result(trial.trial, epoch, metrics):
+                    break
+        found = confirmation_of(journal.state)
+    assert found.complete and len(found.arms) == 1
+    assert found.verdict.endswith(
+        "Chosen: 1 of the top 3 asked for, since no more were trained in full "
+        "(with stopping.promote about 1 trial in 9 is; `extend --trials` adds)."
+    )
