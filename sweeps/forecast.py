@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
 from sweeps.baselines import confirmations, planned, searches
 from sweeps.brackets import least_epochs
-from sweeps.driver.promotion import Promotion
+from sweeps.driver.promotion import made_up
 from sweeps.driver.stopping import Stopping
 from sweeps.objectives import Reached
 from sweeps.spec import Scalar, SweepSpec, trial_count
@@ -78,25 +77,10 @@ def epochs_of(spec: SweepSpec, pace: tuple[float, float] = (1.0, 1.0)) -> Range:
     )
 
 
-def _promoted(spec: SweepSpec, chance: Random) -> int:
-    """The same where trials wait at rungs: as many as the published form promotes."""
-    rule, last = Promotion(spec), spec.training.epochs
-    worth, done = [chance.random() for _ in range(trial_count(spec))], Counter[int]()
-    for trial in range(len(worth)):
-        goes_on: int | None = trial
-        while goes_on is not None:
-            for epoch in range(done[goes_on] + 1, last + 1):
-                done[goes_on] = epoch
-                if epoch < last and rule.stops(goes_on, Reached(epoch, worth[goes_on])):
-                    break
-            goes_on = rule.promote()
-    return done.total()
-
-
 def _let_through(spec: SweepSpec, chance: Random, pace: tuple[float, float]) -> int:
     """Epochs of one made-up search, its trials as good at the first rung as at the last."""
     if spec.stopping.promote:
-        return _promoted(spec, chance)
+        return made_up(spec, chance).total()
     stopping, last, epochs = Stopping(spec), spec.training.epochs, 0
     for trial in range(trial_count(spec)):
         value = chance.random()

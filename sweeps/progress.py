@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 from sweeps.objectives import front
+from sweeps.pace import epochs_to_come
 from sweeps.selection import due, expected
 from sweeps.spec import rungs, steps
 from sweeps.state import State, Trial
@@ -80,19 +81,21 @@ def at_work(state: State) -> bool:
 def seconds_left(state: State, now: float) -> float | None:
     """Expected at `now` (Unix seconds) by the pace of the trials that ended in this session.
 
-    Those that wait at a rung count as ended. None before the first did, and while no driver is at
-    work.
+    Where trials wait at rungs, by that of its epochs. None before the first, and while no driver
+    is at work.
     """
     assert state.spec is not None
     if not at_work(state):
         return None
     start = state.sessions[-1]["time"]
-    waiting = [t.results[-1] for t in state.trials.values() if t.paused]
-    over = [*waiting, *(t.end for t in state.trials.values() if t.end)]
-    here = sum(record["time"] >= start for record in over)
-    if not here:
-        return None
-    return max(0.0, now - start) / here * (expected(state) - len(over))
+    if state.spec.stopping.promote:
+        done = [result for trial in state.trials.values() for result in trial.results]
+        left = epochs_to_come(state)
+    else:
+        done = [trial.end for trial in state.trials.values() if trial.end]
+        left = expected(state) - len(done)
+    here = sum(record["time"] >= start for record in done)
+    return max(0.0, now - start) / here * left if here else None
 
 
 def past_rungs(state: State) -> str:

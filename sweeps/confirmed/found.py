@@ -9,7 +9,9 @@ from typing import Any
 from sweeps.baselines import confirmations, fresh_seeds
 from sweeps.confirmed.arms import Arm, Comparison, arm, comparisons
 from sweeps.confirmed.verdict import verdict
+from sweeps.confirming import ConfirmSpec
 from sweeps.selection import Chosen, chosen, due, searched
+from sweeps.spec import SweepSpec
 from sweeps.state import State
 
 
@@ -68,10 +70,13 @@ def confirmation_of(state: State) -> Confirmation | None:
         complete=complete,
         arms=arms,
         comparisons=found,
-        verdict=(
-            verdict(arms, found, objective.test_metric, confirm.confidence)
-            if complete
-            else _not_yet(over, done, total)
+        verdict=" ".join(
+            [
+                verdict(arms, found, objective.test_metric, confirm.confidence)
+                if complete
+                else _not_yet(over, done, total),
+                *(_fewer(spec, confirm, picked) if over else ()),
+            ]
         ),
         missing=[*_missing(state, picked, arms)] if over else [],
     )
@@ -83,13 +88,17 @@ def _not_yet(over: bool, done: int, total: int) -> str:
     return f"Not confirmed yet: {done} of {total} trainings on fresh seeds have ended."
 
 
+def _fewer(spec: SweepSpec, confirm: ConfirmSpec, picked: list[Chosen]) -> Iterator[str]:
+    """That the search gave fewer configurations than were asked for, and why."""
+    top = sum(not each.baseline for each in picked)
+    if top < confirm.top:
+        why = "stand on the front" if spec.objective.second else "were trained in full"
+        yield f"Chosen: {top} of the top {confirm.top} asked for, since no more {why}."
+
+
 def _missing(state: State, picked: list[Chosen], arms: list[Arm]) -> Iterator[str]:
     assert state.spec is not None and state.spec.confirm is not None
     confirm = state.spec.confirm
-    top = sum(not each.baseline for each in picked)
-    if top < confirm.top:
-        lack = "stand on the front" if state.spec.objective.second else "were trained in full"
-        yield f"{top} of the top {confirm.top} configurations: no more {lack}."
     for name in confirm.baselines:
         if not any(each.baseline == name for each in picked):
             yield f"The baseline {name}: none of its trials was trained in full."

@@ -12,8 +12,32 @@ until as many are trained in full as `confirm` takes (`brackets.wanted`).
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
+from sweeps.brackets import wanted
 from sweeps.objectives import Reached
-from sweeps.spec import SweepSpec, rungs
+from sweeps.spec import SweepSpec, rungs, trial_count
+
+
+def made_up(spec: SweepSpec, chance: Random) -> Counter[int]:
+    """Epochs of each trial of one made-up search, its trials as good at one rung as at another."""
+    rule, last = Promotion(spec), spec.training.epochs
+    worth, done = [chance.random() for _ in range(trial_count(spec))], Counter[int]()
+
+    def train(trial: int | None) -> None:
+        while trial is not None:
+            for epoch in range(done[trial] + 1, last + 1):
+                done[trial] = epoch
+                if epoch < last and rule.stops(trial, Reached(epoch, worth[trial])):
+                    break
+            trial = rule.promote()
+
+    for trial in range(len(worth)):
+        train(trial)
+    while sum(epoch == last for epoch in done.values()) < wanted(spec):
+        train(rule.foremost({trial for trial, epoch in done.items() if epoch < last}))
+    return done
 
 
 class Promotion:

@@ -6,6 +6,7 @@ import optuna
 import pytest
 from test_conductor import drive, read, spec, story, train
 
+from sweeps.confirmed.found import confirmation_of
 from sweeps.driver import changes
 from sweeps.driver.conductor import Conductor
 from sweeps.driver.folder import opened
@@ -13,7 +14,7 @@ from sweeps.driver.promotion import Promotion
 from sweeps.errors import SpecError
 from sweeps.objectives import Reached
 from sweeps.preview import preview
-from sweeps.progress import headline
+from sweeps.progress import headline, seconds_left
 from sweeps.reading import parse
 
 PROMOTE = {"name": "asha", "promote": True}
@@ -163,3 +164,34 @@ def test_the_preview_says_so_and_counts_epochs() -> None:
     assert "asha: no rung below the last epoch, 9: all trials in full" in none
     few = preview(spec(stopping=PROMOTE, training={"epochs": 27}, search={"trials": 4}))
     assert "at least 30" in few  # 4 + 2 + 6 + 18
+
+
+def test_the_time_left_counts_what_waits_as_unfinished(tmp_path, monkeypatch) -> None:
+    """Each trial is worse than the one before: of nine exactly three go on, of three epochs."""
+    now = 1000.0
+    monkeypatch.setattr("sweeps.journal.time.time", lambda: now)
+    one = spec(stopping=PROMOTE, training={"epochs": 3}, search={"trials": 9})
+    left = []
+    with opened(one, tmp_path / "s") as journal:
+        conductor = Conductor(journal)
+        conductor.session("started")
+        while trial := conductor.next():
+            for epoch in range(trial.known_epoch + 1, 4):
+                now += 10
+                over = conductor.result(trial.trial, epoch, {"val_accuracy": 1 / (1 + trial.trial)})
+                left.append(seconds_left(journal.state, now))
+                if over:
+                    break
+    assert left == [140.0 - 10 * n for n in range(15)]  # 9 · 1 + 3 · 2 epochs
+
+
+def test_the_verdict_says_that_fewer_were_chosen_than_asked_for(tmp_path) -> None:
+    confirm = {"top": 3, "seeds": 2, "resamples": 1000}
+    with opened(spec(stopping=PROMOTE, search={"trials": 2}, confirm=confirm), tmp_path) as journal:
+        conductor = Conductor(journal)
+        while trained(conductor):
+            pass
+        found = confirmation_of(journal.state)
+    assert found.complete and len(found.arms) == 2
+    said = "Chosen: 2 of the top 3 asked for, since no more were trained in full."
+    assert found.verdict.endswith(said)
