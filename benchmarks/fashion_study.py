@@ -162,6 +162,7 @@ def by_strength(axes: Axes, found: dict[str, Configuration]) -> None:
     axes.set_xlabel("ghost size N")
     axes.set_ylabel("strength s")
     axes.set_ylim(0.35, 2.6)
+    axes.set_xlim(2**-1.5, 2**10)
     axes.figure.colorbar(dots, ax=axes, label="accuracy on held out images, %")
 
 
