@@ -66,8 +66,17 @@ LOCK = "driver.lock"
 def held(folder: Path) -> bool:
     """Whether a driver is running the sweep in `folder`: it locks `driver.lock` while it lives."""
     if place := origin(folder):
-        return lease.held(place)
+        here = lease.of_this_copy(place, folder)
+        return _locked(folder) if here else lease.held(place)
     return _locked(folder)
+
+
+def begun(storage: Path) -> list[Path]:
+    """The folders of all sweeps in a storage; of those in a store the working copies' places."""
+    if place := origin(storage):
+        journals = {name: (place / name / "journal").glob("*.jsonl") for name in place.folders()}
+        return [storage / name for name, found in journals.items() if any(found)]
+    return sorted(path.parent for path in storage.glob(f"*/{FILE}") if path.stat().st_size)
 
 
 def _locked(folder: Path) -> bool:

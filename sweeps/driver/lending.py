@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import Mistake, SpecError, SweepNotFound
-from sweeps.journal import FILE, read
+from sweeps.journal import begun, read
 from sweeps.spec import SweepSpec
 from sweeps.state import State
+from sweeps.storage import truth
 from sweeps.text import suggest
 
 
@@ -48,10 +49,8 @@ def _same_objective(spec: SweepSpec, earlier: State) -> bool:
 
 
 def _missing(name: str, storage: Path) -> Mistake:
-    begun = (path for path in storage.glob(f"*/{FILE}") if path.stat().st_size)
-    known = sorted(path.parent.name for path in begun)
-    rule = f"there is no such sweep in {storage}"
-    return Mistake("search.from", rule, name, suggest(name, known))
+    rule = f"there is no such sweep in {truth(storage)}"
+    return Mistake("search.from", rule, name, suggest(name, [each.name for each in begun(storage)]))
 
 
 def _useless(spec: SweepSpec, name: str, earlier: State) -> Mistake:

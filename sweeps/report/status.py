@@ -11,13 +11,14 @@ from typing import Any
 
 from sweeps import errors
 from sweeps.errors import StorageError
-from sweeps.journal import FILE, held
+from sweeps.journal import begun, held
 from sweeps.progress import duration, point
 from sweeps.report.children import said
 from sweeps.report.confirmation import confirmation
 from sweeps.report.results import Sweep
 from sweeps.selection import expected
 from sweeps.state import Trial
+from sweeps.storage import truth
 
 _FRAMES = 3
 """Last lines of a user's traceback that are shown."""
@@ -39,9 +40,9 @@ def listing(storage: Path) -> str:
     """
     if storage.is_file():
         raise StorageError(f"{storage} is a file, and a storage is a folder of sweeps. Name one")
-    sweeps = [Sweep(path.parent) for path in storage.glob(f"*/{FILE}")]
+    sweeps = [Sweep(folder) for folder in begun(storage)]
     sweeps.sort(key=lambda sweep: -sweep.state.updated)
-    return "".join(f"{_short(sweep)}\n" for sweep in sweeps) or f"no sweeps in {storage}\n"
+    return "".join(f"{_short(sweep)}\n" for sweep in sweeps) or f"no sweeps in {truth(storage)}\n"
 
 
 def _short(sweep: Sweep) -> str:

@@ -24,12 +24,21 @@ FILE = "driver.lease"
 BEAT_S = 5.0
 TERM_S = 30.0
 _LOOK_S = 1.0
+_NAME = ".copy"
 
 
 def held(sweep: ObjectPath) -> bool:
     """Whether a driver runs the sweep, or was killed less than `TERM_S` ago."""
     age = (sweep / FILE).age()
     return age is not None and age < TERM_S
+
+
+def of_this_copy(sweep: ObjectPath, folder: Path) -> bool:
+    """Whether the driver that wrote the lease worked in this very folder: its lock says more."""
+    try:
+        return json.loads((sweep / FILE).read_bytes())["copy"] == (folder / _NAME).read_text()
+    except FileNotFoundError:
+        return False
 
 
 class Lease:
@@ -106,7 +115,7 @@ class Lease:
 
 def _copy(folder: Path) -> str:
     """A name of this working copy that no other has, on whatever machine."""
-    file = folder / ".copy"
+    file = folder / _NAME
     if not file.exists():
         file.write_text(uuid.uuid4().hex)
     return file.read_text()

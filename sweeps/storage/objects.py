@@ -94,6 +94,17 @@ class ObjectPath:
         found = (self / key for key in self._under() if "/" not in key)
         return (each for each in found if fnmatchcase(each.name, pattern))
 
+    def folders(self) -> list[str]:
+        """Names right under this prefix that have objects under them, in order."""
+        prefix = f"{self.key}/".lstrip("/")
+        where = {"Bucket": self.bucket, "Prefix": prefix, "Delimiter": "/"}
+
+        def listed(s3: Any) -> list[str]:
+            pages = s3.get_paginator("list_objects_v2").paginate(**where)
+            return [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
+
+        return [found[len(prefix) : -1] for found in call(self, listed)]
+
     def remove_all(self) -> None:
         """Remove every object under this prefix."""
         remove(self.bucket, [f"{self.key}/{key}" for key in self._under()])

@@ -6,7 +6,8 @@ import pytest
 
 from sweeps.driver.folder import opened
 from sweeps.errors import SweepBusy
-from sweeps.journal import held, read
+from sweeps.journal import begun, held, read
+from sweeps.report.status import listing
 from sweeps.spec import SweepSpec
 from sweeps.storage import at, lease, working_folder
 from sweeps.storage.lease import Lease
@@ -46,8 +47,9 @@ def test_a_dead_drivers_lease_runs_out(store, tmp_path, monkeypatch) -> None:
     folder.mkdir(parents=True)
     dead = Lease(at(store) / "s", folder)
     dead._write(7)
-    assert held(folder)
+    assert not held(folder)  # here its lock is known to be free
     elsewhere(monkeypatch, tmp_path)
+    assert held(working_folder(store) / "s")
     with opened(SPEC, working_folder(store) / "s") as journal:
         assert journal.state.records == 1
         assert not dead._is_ours()
@@ -76,3 +78,17 @@ def test_a_driver_that_was_replaced_ends_at_its_next_record(store, tmp_path, mon
         "started",
         "finished",
     ]
+
+
+def test_a_store_lists_its_sweeps_to_a_machine_that_never_saw_them(
+    store, tmp_path, monkeypatch
+) -> None:
+    for name in ("one", "two"):
+        with opened(SweepSpec(name=name), working_folder(store) / name):
+            pass
+    (at(store) / "mlflow-artifacts" / "file").write_bytes(b"no sweep")
+    elsewhere(monkeypatch, tmp_path)
+    assert [folder.name for folder in begun(working_folder(store))] == ["one", "two"]
+    text = listing(working_folder(store))
+    assert text == "".join(f"{n}: not started, no trials of 32\n" for n in ("two", "one"))
+    assert listing(working_folder(f"{store}/none")) == f"no sweeps in {store}/none\n"
