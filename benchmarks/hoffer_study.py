@@ -33,6 +33,8 @@ PANELS = {
         "large4096_sqrt_gbn64",
     ),
 }
+FIRST_STEP = 10
+"""Epoch of the first step of the learning rate; slopes are fitted up to there."""
 Runs = list[tuple[Trial, Growth]]
 
 
@@ -81,7 +83,7 @@ def panel(axes: Axes, title: str, names: tuple[str, ...], found: dict[str, Runs]
         label = f"{name}: slope {slope:.2f} (n = {len(curves)})"
         axes.plot(updates, means, "o", color=colour, markersize=4, label=label)
         trial = found[name][0][0]
-        last = max(distances(trial, until=10))
+        last = max(distances(trial, until=FIRST_STEP))
         ends = numpy.array([updates[0], last])
         axes.plot(ends, start + slope * numpy.log(ends), color=colour, linewidth=1.1)
     axes.set_xscale("log")

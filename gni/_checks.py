@@ -76,7 +76,7 @@ def check_input(x: Tensor, channel_dim: int) -> None:
 
 
 def check_channels(x: Tensor, *values_c: Tensor | None) -> None:
-    """Raise ValueError unless each of `values_c` has one value for each channel of `x`."""
+    """Raise ValueError unless `x` is floating, and each of `values_c` has a value a channel."""
     check_floating(x)
     for value in values_c:
         if value is not None and value.shape != x.shape[1:2]:

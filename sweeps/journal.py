@@ -31,7 +31,8 @@
                                                           gets them again
     reopen    trial, status, value                        an ended trial goes on: what it had been
     extend    changes                                     new values at dotted paths of the spec,
-                                                          or none: children alone come after it
+                                                          or none where children alone were added;
+                                                          after what it adds or reopens
 
 A metric `NAME@UPDATE` of a result belongs to that update of the trial, any other to its epoch.
 

@@ -48,10 +48,17 @@ def test_too_few_trials_are_not_compared(sweep):
     assert comparable(sweep, 13) is None
 
 
-def test_the_clock_stands_still_between_two_sessions_and_lanes_do_not_overlap(sweep):
+def told(sweep, say) -> State:
+    """The state after the sweep's own first record and these: time, kind and content each."""
     spec, state = sweep.spec.model_dump(mode="json"), State()
+    first = (0, "sweep", {"spec": spec, "identity": "x", "versions": {}})
+    for n, (time, kind, content) in enumerate([first, *say]):
+        state.apply({"n": n, "time": float(time), "kind": kind, **content})
+    return state
+
+
+def test_the_clock_stands_still_between_two_sessions_and_lanes_do_not_overlap(sweep):
     say = [
-        (0, "sweep", {"spec": spec, "identity": "x", "versions": {}}),
         (10, "session", {"state": "started"}),
         (10, "trial", {"trial": 0, "params": {}, "seed": 0}),
         (12, "attempt", {"trial": 0, "attempt": 1, "epoch": 0}),
@@ -63,8 +70,7 @@ def test_the_clock_stands_still_between_two_sessions_and_lanes_do_not_overlap(sw
                        "error": {"node": "n2"}}),
         (1006, "session", {"state": "finished"}),
     ]  # fmt: skip
-    for n, (time, kind, content) in enumerate(say):
-        state.apply({"n": n, "time": float(time), "kind": kind, **content})
+    state = told(sweep, say)
     clock = Clock(state)
     assert [clock.at(t) for t in (5, 12, 20, 500, 1001, 1006, 2000)] == [0, 2, 10, 10, 11, 16, 16]
     found = [(s.node, s.attempt, s.start, s.end) for s in stretches(state)]
@@ -72,9 +78,7 @@ def test_the_clock_stands_still_between_two_sessions_and_lanes_do_not_overlap(sw
 
 
 def test_a_trial_that_waited_in_vain_held_no_node_meanwhile(sweep):
-    spec, state = sweep.spec.model_dump(mode="json"), State()
     say = [
-        (0, "sweep", {"spec": spec, "identity": "x", "versions": {}}),
         (1, "session", {"state": "started"}),
         (1, "trial", {"trial": 0, "params": {}, "seed": 0}),
         (2, "attempt", {"trial": 0, "attempt": 1, "epoch": 0}),
@@ -83,8 +87,7 @@ def test_a_trial_that_waited_in_vain_held_no_node_meanwhile(sweep):
         (90, "end", {"trial": 0, "status": "pruned", "epoch": 1, "value": None, "reason": "x",
                      "error": None}),
     ]  # fmt: skip
-    for n, (time, kind, content) in enumerate(say):
-        state.apply({"n": n, "time": float(time), "kind": kind, **content})
+    state = told(sweep, say)
     assert [(s.start, s.end) for s in stretches(state)] == [(2, 4)]
 
 
