@@ -12,7 +12,7 @@ LATER = (
     *("search.points", "search.priors", "search.from", "search.ghost_within_batch"),
     *("stopping.brackets", "stopping.min_samples", "stopping.seconds", "training.start"),
     *("training.cpu_precision", "training.compile"),
-    "stopping.promote",
+    *("stopping.promote", "stopping.compare"),
 )
 """Fields that came after the first sweeps: left at their defaults they are no part of a sweep's
 identity, so that older sweeps keep theirs."""
@@ -140,6 +140,10 @@ class StoppingSpec(Frozen):
     promote: bool = False
     """asha: at each rung a trial waits, and goes on from its checkpoint once it is among the best
     1/reduction there (the published form); false: it ends at once unless it is among them."""
+    compare: Literal["best", "last"] | None = None
+    """asha and hyperband compare the best of a trial's epochs up to the rung, or the last of them;
+    null: the best, but the last of a metric whose name ends in loss, which rises as a network
+    overfits."""
     seconds: tuple[Seconds, ...] = Field(default=(), exclude_if=lambda seconds: not seconds)
     """Rungs of asha and hyperband by time in place of epochs, ascending: a trial is compared at its
     first epoch with so many recorded seconds of training and evaluation or more."""

@@ -56,14 +56,8 @@ class _Group:
         for trial in trials:
             for at in course(self._objective, trial.results):
                 if at.epoch < last:
-                    self._know(trial, at)
-
-    def _know(self, trial: Trial, at: Reached) -> None:
-        if promotion := self._stopping.promotion:
-            waits = trial.paused and at.epoch == trial.epoch
-            promotion.know(self._own[trial.number], at, waits)
-        else:
-            self.stops(trial, at)
+                    waits = trial.paused and at.epoch == trial.epoch
+                    self._stopping.know(self._own[trial.number], at, waits)
 
     def promoted(self) -> int | None:
         """A trial that waits at a rung and is to go on."""

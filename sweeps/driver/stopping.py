@@ -7,11 +7,15 @@ global generator; here it follows from the number (sweeps/brackets.py). Told sec
 would compare a trial that jumped over a rung with the earlier ones there at a later epoch; here it
 is compared at every rung that the epoch reached, by Ray's cutoff. Rungs of two objectives are our
 own (sweeps/driver/rungs.py).
+
+A rung compares the best epoch so far (`stopping.compare`): while the learning rate is high, one
+epoch says less about the last one than the best of several does (docs/search.md has figures).
 """
 
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -34,6 +38,7 @@ class Stopping:
 
     def __init__(self, spec: SweepSpec):
         self._spec = spec
+        self._best: dict[int, float] | None = {} if _by_best(spec) else None
         self._rules: list[_Rule] = []
         self.promotion = Promotion(spec) if spec.stopping.promote else None
         if self.promotion:
@@ -47,7 +52,14 @@ class Stopping:
         """Take in where a trial stands after an epoch; True when it should end (or wait)."""
         if not self._rules:
             return False
-        return self._rules[bracket(self._spec, trial)].stops(trial, at)
+        return self._rules[bracket(self._spec, trial)].stops(trial, self._compared(trial, at))
+
+    def know(self, trial: int, at: Reached, waits: bool) -> None:
+        """Take in an epoch of an earlier driver; `waits`: the trial is still at that rung."""
+        if self.promotion:
+            self.promotion.know(trial, self._compared(trial, at), waits)
+        else:
+            self.stops(trial, at)
 
     def rung(self, trial: int, at: Reached) -> float | None:
         """The last rung of that trial that the epoch reached, in epochs or in seconds."""
@@ -55,6 +67,22 @@ class Stopping:
         if self._spec.stopping.seconds:
             return max((s for s in mine if at.before < s <= at.seconds), default=None)
         return at.epoch if at.epoch in mine else None
+
+    def _compared(self, trial: int, at: Reached) -> Reached:
+        """Where the trial stands, with what a rung compares as its value."""
+        if self._best is None:
+            return at
+        better = max if self._spec.objective.mode == "max" else min
+        best = self._best[trial] = better(at.value, self._best.get(trial, at.value))
+        return replace(at, value=best)
+
+
+def _by_best(spec: SweepSpec) -> bool:
+    """Whether rungs compare the best epoch so far. The median rule sees to that by itself."""
+    if spec.stopping.name not in ("asha", "hyperband"):
+        return False
+    usual = "last" if spec.objective.metric.endswith("loss") else "best"
+    return (spec.stopping.compare or usual) == "best"
 
 
 def _bracket(spec: SweepSpec, index: int) -> _Rule:

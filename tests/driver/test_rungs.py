@@ -133,6 +133,38 @@ def test_an_epoch_past_two_rungs_is_compared_at_both() -> None:
     assert stopping.stops(3, slow)  # better than all at one second, worse than all at four
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [{}, {"name": "hyperband", "brackets": 1}, {"seconds": [1.0, 3.0]}, {"promote": True}],
+)
+@pytest.mark.parametrize(
+    ("metric", "compare", "goes_on"),
+    [
+        ("val_accuracy", None, True),
+        ("val_accuracy", "last", False),
+        ("val_loss", None, False),
+        ("val_loss", "best", True),
+    ],
+)
+def test_a_rung_compares_the_best_epoch_so_far(rule, metric, compare, goes_on) -> None:
+    one = spec(stopping=rule | {"compare": compare}, objective={"metric": metric})
+    sign = -1 if metric == "val_loss" else 1
+    lives, resumed = Stopping(one), Stopping(one)
+
+    def tell(stopping: Stopping, trial: int, values: list[float]) -> bool:
+        for epoch, value in enumerate(values, start=1):
+            at = Reached(epoch, sign * value, before=epoch - 1, seconds=epoch)
+            stops = stopping.stops(trial, at)
+        return stops
+
+    for trial in range(6):
+        tell(lives, trial, [0.5, 0.5, 0.5])
+        for epoch in (1, 2, 3):
+            at = Reached(epoch, sign * 0.5, before=epoch - 1, seconds=epoch)
+            resumed.know(trial, at, waits=False)
+    assert tell(lives, 6, [0.9, 0.8, 0.1]) == tell(resumed, 6, [0.9, 0.8, 0.1]) == (not goes_on)
+
+
 def test_a_loop_that_tells_no_seconds_fails_with_the_reason(tmp_path) -> None:
     with opened(spec(**SECONDS), tmp_path / "s") as journal:
         conductor = Conductor(journal)
