@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,20 @@ def parse(text: str, source: str = "spec", *, checked: bool = True) -> SweepSpec
     if mistakes:
         raise SpecError([_placed(m, lines) for m in mistakes], source)
     return spec
+
+
+@contextmanager
+def placed_in(path: str | Path) -> Iterator[None]:
+    """Mistakes that are found later in the spec of the file `path` get its lines too.
+
+    Raises:
+        SpecError: as within, with the file as its source and each mistake's line.
+    """
+    try:
+        yield
+    except SpecError as error:
+        _, lines = _read_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+        raise SpecError([_placed(m, lines) for m in error.mistakes], str(path)) from None
 
 
 def validate(tree: Any, source: str = "spec", lines: Lines | None = None) -> SweepSpec:

@@ -28,9 +28,8 @@ from sweeps.errors import SweepError, SweepStopped
 def run(file: Path, as_json: bool, storage: str | None, **more: str | None) -> None:
     """Run the sweep of a spec; if its folder is there already, go on with it."""
     import sweeps
-    from sweeps.reading import load
 
-    spec = load(file)
+    spec = options.checked(file, storage)
     _drive(
         lambda view: sweeps.run(spec, storage=storage, observe=view, **more),
         as_json,
