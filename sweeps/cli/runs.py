@@ -109,7 +109,7 @@ def extend(name: str, storage: str | None, as_json: bool, **more: Any) -> None:
 
     place = storage or sweeps.STORAGE
     _drive(
-        lambda view: sweeps.extend(name, storage=place, observe=view, **more),
+        lambda view: sweeps.extend(name, storage=place, observe=view, say=view.note, **more),
         as_json,
         name,
         place,
