@@ -35,6 +35,15 @@ def check_strength(value: object) -> None:
         raise ValueError(f"strength must be a finite number >= 0, got {value!r}; 0 means no noise")
 
 
+def check_eps(value: object, name: str = "eps") -> None:
+    """Raise ValueError unless `value`, the argument `name`, is a finite number >= 0."""
+    if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        raise ValueError(
+            f"{name} must be a finite number >= 0, got {value!r}; it is added to variances, and "
+            "1e-5 to 1e-3 is usual"
+        )
+
+
 def check_batch(batch: int) -> None:
     """Raise ValueError for a training batch in which a ghost is the whole batch."""
     if batch < 2:

@@ -34,7 +34,7 @@ class EvalNorm(GroupedNorm):
 
     Raises:
         ValueError: a ghost size below 1 or not whole or, in training, not a divisor of the batch; a
-            wrong number of dims; track_running_stats=False.
+            negative eps; a wrong number of dims; track_running_stats=False.
 
     Example:
         >>> EvalNorm2d(8, 16)(torch.randn(32, 8, 4, 4)).shape

@@ -42,7 +42,7 @@ class GhostBatchNorm(GroupedNorm):
 
     Raises:
         ValueError: a ghost size below 1 or not whole or, in training, not a divisor of the batch;
-            an unknown `running`; a wrong number of dims.
+            an unknown `running`; a negative eps; a wrong number of dims.
 
     Example:
         >>> layer = GhostBatchNorm2d(8, 16)
@@ -157,7 +157,7 @@ class ExclusiveBatchNorm(GroupedNorm):
 
     Raises:
         ValueError: a ghost size below 2 or not whole or, in training, not a divisor of the batch; a
-            wrong number of dims.
+            negative eps; a wrong number of dims.
 
     Example:
         >>> ExclusiveBatchNorm2d(8, 16)(torch.randn(32, 8, 4, 4)).shape

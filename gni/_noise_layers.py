@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from gni._checks import check_input
+from gni._checks import check_eps, check_input
 from gni._noise import Sampling, Strength, check_sampling, ghost_noise
 from gni._other_noise import (
     Dropout,
@@ -48,8 +48,8 @@ class GhostNoise(GhostSite):
         (B, C, *space), or with the channels at `channel_dim`; output the same.
 
     Raises:
-        ValueError: a ghost size below 1 or not whole, a negative or NaN strength, and in training a
-            batch of one.
+        ValueError: a ghost size below 1 or not whole, a negative or NaN strength or eps, and in
+            training a batch of one.
 
     Example:
         >>> layer = GhostNoise(16, strength=0.5)
@@ -73,6 +73,7 @@ class GhostNoise(GhostSite):
     ) -> None:
         super().__init__()
         check_sampling(sampling)
+        check_eps(eps)
         self.init_ghosts(ghost_size, strength, sampling)
         self.eps = eps
         self.shift = shift

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gni._batch_norm import batch_norm_ghost_noise
+from gni._checks import check_eps
 from gni._noise import Sampling, Strength, check_sampling
 from gni._running import RunningNorm
 from gni._site import GhostSite
@@ -44,8 +45,8 @@ class GhostNoiseBatchNorm(GhostSite, RunningNorm):
         That of the BatchNorm of the same dimension; output the same.
 
     Raises:
-        ValueError: a ghost size below 1 or not whole, a negative or NaN strength, a wrong number of
-            dims, and in training a batch of one.
+        ValueError: a ghost size below 1 or not whole, a negative or NaN strength, a negative eps, a
+            wrong number of dims, and in training a batch of one.
 
     Example:
         >>> layer = GhostNoiseBatchNorm2d(8, 16)
@@ -77,6 +78,7 @@ class GhostNoiseBatchNorm(GhostSite, RunningNorm):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        check_eps(eps)
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             num_features, eps, momentum, affine, track_running_stats, device=device, dtype=dtype
         )
@@ -96,6 +98,7 @@ class GhostNoiseBatchNorm(GhostSite, RunningNorm):
     ) -> None:
         """Give a constructed batch norm its noise."""
         check_sampling(sampling)
+        check_eps(noise_eps, "noise_eps")
         self.init_ghosts(ghost_size, strength, sampling, self.device_of_buffers())
         self.noise_eps = noise_eps
         self.shift = shift

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gni._checks import check_ghost_size
+from gni._checks import check_eps, check_ghost_size
 from gni._moments import Moments
 
 
@@ -68,6 +68,7 @@ class GroupedNorm(RunningNorm):
                 f"{type(self).__name__} mixes running statistics with a sample's own, got "
                 "track_running_stats=False; use a ghost batch norm"
             )
+        check_eps(eps)
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             num_features, eps, momentum, affine, track_running_stats, device=device, dtype=dtype
         )

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gni._checks import check_eps
+
 Scale = Literal["fan_in", "init"]
 
 
@@ -54,6 +56,7 @@ class Standardised(nn.Module):
         if scale not in ("fan_in", "init"):
             raise ValueError(f"scale must be 'fan_in' or 'init', got {scale!r}")
         self.scale: Scale = scale
+        check_eps(eps)
         self.eps = eps
         ones = torch.ones(len(self.weight), dtype=self.weight.dtype, device=self.weight.device)
         self.register_parameter("gain", nn.Parameter(ones) if gain else None)
@@ -103,7 +106,7 @@ class WSConv2d(Standardised, nn.Conv2d):
         That of Conv2d.
 
     Raises:
-        ValueError: an unknown scale; in the forward a fan-in below 2.
+        ValueError: an unknown scale; a negative eps; in the forward a fan-in below 2.
 
     Example:
         >>> WSConv2d(3, 8, 3, padding=1)(torch.randn(2, 3, 8, 8)).shape
@@ -145,7 +148,7 @@ class WSLinear(Standardised, nn.Linear):
         (*, in_features) to (*, out_features).
 
     Raises:
-        ValueError: an unknown scale; in the forward fewer than 2 input features.
+        ValueError: an unknown scale; a negative eps; in the forward fewer than 2 input features.
 
     Example:
         >>> WSLinear(8, 4)(torch.randn(2, 8)).shape

@@ -124,6 +124,7 @@ def extend(
     storage: str = STORAGE,
     address: str | None = None,
     observe: Callable[..., Any] = lambda record, state: None,
+    say: Callable[[str], Any] = lambda line: None,
     **budget: float | None,
 ) -> Sweep:
     """Add to the sweep `name`, then go on with it; what it has stays.
@@ -137,6 +138,7 @@ def extend(
             a cosine over the added epochs (one without a cosine, as its schedule was).
         budget: new values of the fields of `budget`, such as `max_hours`.
         storage, address, observe: as for `run`.
+        say: called with each line of what changed (`search.trials: 12 -> 20`), before it goes on.
 
     Raises:
         SpecError: a change that cannot be; nothing was changed.
@@ -146,7 +148,8 @@ def extend(
     from sweeps.driver.folder import folder_of
 
     more: dict[str, Any] = {"trials": trials, "epochs": epochs, **budget}
-    changes.extend(folder_of(name, storage), restart_schedule=restart_schedule, **more)
+    for line in changes.extend(folder_of(name, storage), restart_schedule=restart_schedule, **more):
+        say(line)
     return resume(name, storage=storage, address=address, observe=observe)
 
 

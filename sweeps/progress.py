@@ -56,7 +56,7 @@ def headline(state: State, left: float | None) -> str:
     found = Counter(trial.status for trial in state.trials.values() if not trial.end)
     if running := found["running"]:
         counts += f", {running} {'running' if at_work(state) else 'open'}"
-    if waiting := found["paused"]:
+    if waiting := found["waiting"]:
         counts += f", {waiting} waiting at rungs"
     return f"{state.spec.name}  {bar:░<{_WIDTH}}  {counts}, {time_left(state, left)}"
 

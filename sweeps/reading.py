@@ -1,40 +1,27 @@
 """A YAML file → a `SweepSpec`, with every mistake reported at once at its line.
 
-The reader is PyYAML's safe loader with two changes: `1e-3` is a number, and a key given twice is a
-mistake. Lines are kept by dotted path, so that what pydantic and `checks` find can be placed.
+sweeps/document.py reads the text and keeps its lines by dotted path, so that what pydantic and
+`checks` find can be placed.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sweeps import spec as sections
 from sweeps.checks import check
+from sweeps.document import Lines, loaded
 from sweeps.errors import Mistake, SpecError
 from sweeps.fields import WRITTEN
 from sweeps.spec import Frozen, SweepSpec, section
 from sweeps.text import either, suggest
-
-Lines = dict[str, int]
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's own, except that 1e-3 and 5E4 are floats as in YAML 1.2."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
 
 
 def load(path: str | Path, *, checked: bool = True) -> SweepSpec:
@@ -69,6 +56,20 @@ def parse(text: str, source: str = "spec", *, checked: bool = True) -> SweepSpec
     return spec
 
 
+@contextmanager
+def placed_in(path: str | Path) -> Iterator[None]:
+    """Mistakes that are found later in the spec of the file `path` get its lines too.
+
+    Raises:
+        SpecError: as within, with the file as its source and each mistake's line.
+    """
+    try:
+        yield
+    except SpecError as error:
+        _, lines = _read_yaml(Path(path).read_text(encoding="utf-8"), str(path))
+        raise SpecError([_placed(m, lines) for m in error.mistakes], str(path)) from None
+
+
 def validate(tree: Any, source: str = "spec", lines: Lines | None = None) -> SweepSpec:
     """A plain tree → a spec, pydantic's findings worded as ours.
 
@@ -98,63 +99,14 @@ def checked_spec(spec: SweepSpec | dict[str, Any] | str | Path) -> SweepSpec:
 
 
 def _read_yaml(text: str, source: str) -> tuple[dict[str, Any], Lines]:
-    node, tree = _loaded(text, source)
+    tree, lines = loaded(text, source)
     if not isinstance(tree, dict):
         rule = "a spec is a mapping of sections (data, model, training, space, …)"
         raise SpecError([Mistake("spec", rule, repr(tree), line=1)], source)
-    lines: Lines = {}
-    twice: list[Mistake] = []
-    if node:
-        _collect(node, "", lines, twice, set())
-    if twice:
-        raise SpecError(twice, source)
     if not tree:
         rule = "is empty, and a sweep wants at least a space"
         raise SpecError([Mistake("spec", rule, remedy=f"Ready ones: {_ready()}")], source)
     return tree, lines
-
-
-def _loaded(text: str, source: str) -> tuple[yaml.Node | None, Any]:
-    """The document's node and what it stands for.
-
-    Raises:
-        SpecError: what PyYAML refuses, and what Python does: dates and numbers that are none.
-    """
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        return node, loader.construct_document(node) if node else {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        line = mark.line + 1 if mark else None
-        raise SpecError([Mistake("YAML", f"not readable: {problem}", line=line)], source) from None
-
-
-def _collect(
-    node: yaml.Node, prefix: str, lines: Lines, twice: list[Mistake], seen_nodes: set[int]
-) -> None:
-    """Note the line of every dotted path below `node`, and the keys given twice.
-
-    What an alias repeats, and it may repeat itself, is looked at once.
-    """
-    if id(node) in seen_nodes:
-        return
-    seen_nodes.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            path = f"{prefix}.{key.value}" if prefix else str(key.value)
-            line = key.start_mark.line + 1
-            if path in seen:
-                twice.append(Mistake(path, "the key stands twice", line=line))
-            seen.add(path)
-            lines[path] = line
-            _collect(value, path, lines, twice, seen_nodes)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            lines[f"{prefix}.{index}"] = item.start_mark.line + 1
-            _collect(item, f"{prefix}.{index}", lines, twice, seen_nodes)
 
 
 def _placed(mistake: Mistake, lines: Lines) -> Mistake:

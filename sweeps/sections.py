@@ -195,7 +195,9 @@ class TrainingSpec(Frozen):
     clip_norm: float | None = Field(default=None, gt=0)
     """Largest norm of the whole gradient; longer ones are scaled down to it."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Autocast on a GPU."""
+    """Autocast on a GPU. There float32 convolutions use TF32 (10 bits of mantissa), by cuDNN's
+    default; `torch.backends.cudnn.allow_tf32 = False` turns that off, in a module of your own that
+    the workers import (that of a `model.name: package.module:function`, say)."""
     cpu_precision: Literal["float32", "bfloat16"] = "float32"
     """Autocast on a CPU: bfloat16 is faster on one with AVX512-BF16 or AMX, slower on others."""
     channels_last: bool = False

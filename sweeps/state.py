@@ -15,7 +15,7 @@ from sweeps.values import extended
 Record = dict[str, Any]
 Place = tuple[str, str]
 """A machine's name and the numbers of its GPUs, as Ray gave them to a worker."""
-_UNFINISHED = ("pruned", "paused", "running")
+_UNFINISHED = ("pruned", "waiting", "running")
 Observer = Callable[[Record, "State"], None]
 """Called with each new record and the state after it."""
 
@@ -63,8 +63,8 @@ class Trial:
 
     @property
     def status(self) -> str:
-        """finished, pruned, failed, diverged; without an end yet paused or running."""
-        return self.end["status"] if self.end else "paused" if self.paused else "running"
+        """finished, pruned, failed, diverged; without an end yet waiting or running."""
+        return self.end["status"] if self.end else "waiting" if self.paused else "running"
 
     @property
     def paused(self) -> bool:

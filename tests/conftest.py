@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -20,6 +21,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("SWEEPS_STORE_PATIENCE", "5")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what we start would import seconds longer
+
+# No deadline: a busy machine is no mistake. The same examples each time.
+settings.register_profile("tests", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("tests")
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]

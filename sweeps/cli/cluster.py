@@ -54,12 +54,9 @@ def preview(file: Path, cluster: str | None, address: str | None) -> None:
 
         with jobs.server(files.read(cluster), None) as client:
             sys.exit(jobs.follow(client, jobs.preview(client, file, click.echo), options.echo))
-    from sweeps.driver.folder import check_lenders, folder_of
     from sweeps.preview import in_words
-    from sweeps.reading import load
 
-    spec = load(file)
-    check_lenders(spec, folder_of(spec.name, spec.storage))
+    spec = options.checked(file, None)
     from sweeps.tryout import try_out, try_out_on  # here: imports Ray, which asks no token of jobs
 
     click.echo(in_words(spec, try_out_on(spec, address) if address else try_out(spec)))

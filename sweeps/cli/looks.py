@@ -27,13 +27,9 @@ def check(file: Path, storage: str | None) -> None:
 
     Earlier sweeps that it learns from (`search.from`) are looked for in the storage, as by `run`.
     """
-    from sweeps.driver.folder import check_lenders, folder_of
     from sweeps.preview import preview
-    from sweeps.reading import load
 
-    spec = load(file)
-    check_lenders(spec, folder_of(spec.name, storage or spec.storage))
-    click.echo(preview(spec))
+    click.echo(preview(options.checked(file, storage)))
 
 
 @click.command(cls=Anywhere)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sweeps.errors import UNWRITABLE, SweepError
+
+if TYPE_CHECKING:
+    from sweeps.spec import SweepSpec
 
 SOME_FAILED = 1
 INTERRUPTED = 130
@@ -19,6 +23,22 @@ def storage(command: Callable) -> Callable:
     """The option of every verb that looks for a sweep by its name."""
     text = "Folder of all sweeps, or s3://BUCKET/PREFIX [default: the spec's, or sweep-data]."
     return click.option("--storage", metavar="PLACE", help=text)(command)
+
+
+def checked(file: Path, storage: str | None) -> SweepSpec:
+    """The spec in `file`, also with a look at the earlier sweeps that it learns from.
+
+    Raises:
+        SpecError: all mistakes found, each with its line.
+    """
+    from sweeps.driver.folder import check_lenders, folder_of
+    from sweeps.reading import load, placed_in
+
+    spec = load(file)
+    folder = folder_of(spec.name, storage or spec.storage)
+    with placed_in(file):
+        check_lenders(spec, folder)
+    return spec
 
 
 def running(command: Callable) -> Callable:

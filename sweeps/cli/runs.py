@@ -28,9 +28,8 @@ from sweeps.errors import SweepError, SweepStopped
 def run(file: Path, as_json: bool, storage: str | None, **more: str | None) -> None:
     """Run the sweep of a spec; if its folder is there already, go on with it."""
     import sweeps
-    from sweeps.reading import load
 
-    spec = load(file)
+    spec = options.checked(file, storage)
     _drive(
         lambda view: sweeps.run(spec, storage=storage, observe=view, **more),
         as_json,
@@ -110,7 +109,7 @@ def extend(name: str, storage: str | None, as_json: bool, **more: Any) -> None:
 
     place = storage or sweeps.STORAGE
     _drive(
-        lambda view: sweeps.extend(name, storage=place, observe=view, **more),
+        lambda view: sweeps.extend(name, storage=place, observe=view, say=view.note, **more),
         as_json,
         name,
         place,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sweeps.baselines import confirmations, fresh_seeds
+from sweeps.baselines import confirmations, fresh_seeds, tuned
 from sweeps.confirmed.arms import Arm, Comparison, arm, comparisons
 from sweeps.confirmed.verdict import verdict
 from sweeps.confirming import ConfirmSpec
@@ -72,7 +72,9 @@ def confirmation_of(state: State) -> Confirmation | None:
         comparisons=found,
         verdict=" ".join(
             [
-                verdict(arms, found, objective.test_metric, confirm.confidence)
+                verdict(
+                    arms, found, objective.test_metric, confirm.confidence, _alone(state, picked)
+                )
                 if complete
                 else _not_yet(over, done, total),
                 *(_fewer(spec, confirm, picked) if over else ()),
@@ -94,6 +96,28 @@ def _fewer(spec: SweepSpec, confirm: ConfirmSpec, picked: list[Chosen]) -> Itera
     if top < confirm.top:
         why = "stand on the front" if spec.objective.second else "were trained in full"
         yield f"Chosen: {top} of the top {confirm.top} asked for, since no more {why}."
+
+
+def _alone(state: State, picked: list[Chosen]) -> str:
+    """That no baseline was trained in full, and what may help; empty where one was, or is none."""
+    assert state.spec is not None and state.spec.confirm is not None
+    names = state.spec.confirm.baselines
+    if not names or any(each.baseline for each in picked):
+        return ""
+    said = f"No baseline was trained in full ({', '.join(names)}), so none can be compared with"
+    return f"{said}: {_remedy(state.spec, state)}."
+
+
+def _remedy(spec: SweepSpec, state: State) -> str:
+    """What gives baselines of which none was trained in full another chance."""
+    assert spec.confirm is not None
+    theirs = [t for t in state.trials.values() if t.baseline and t.proposed_by_search]
+    if any(t.status == "failed" for t in theirs):
+        return f"once the cause is mended, `sweeps retry {spec.name} --failed` runs them again"
+    grows = any(tuned(spec, name) for name in spec.confirm.baselines)
+    if spec.confirm.trials is None and (grows or spec.search.sampler == "grid"):
+        return f"`sweeps extend {spec.name} --trials N` gives them their share of N more trials"
+    return "they want other settings, in a new sweep"
 
 
 def _missing(state: State, picked: list[Chosen], arms: list[Arm]) -> Iterator[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from sweeps.confirmed.arms import Arm, Comparison
 
 
-def verdict(arms: list[Arm], found: list[Comparison], metric: str, confidence: float) -> str:
+def verdict(
+    arms: list[Arm], found: list[Comparison], metric: str, confidence: float, alone: str = ""
+) -> str:
     """What the comparisons come to; with several baselines a clause for each.
 
     Of several configurations it speaks of the first by validation: the best on test data would look
@@ -16,13 +18,15 @@ def verdict(arms: list[Arm], found: list[Comparison], metric: str, confidence: f
         found: all comparisons of a complete confirmation.
         metric: the test metric.
         confidence: of the intervals.
+        alone: why none of the arms is a baseline, a sentence; empty where the spec names none.
     """
     ours = {arm.name: arm for arm in arms if not arm.baseline}
     baselines = [arm.name for arm in arms if arm.baseline]
     if not ours:
         return "Nothing could be confirmed: no configuration of the search was trained in full."
     if not baselines:
-        return f"{_alone(next(iter(ours.values())), metric)} There is no baseline to compare with."
+        why = alone or "There is no baseline to compare with."
+        return f"{_alone(next(iter(ours.values())), metric)} {why}"
     words = _Words(ours, metric, confidence, len(found))
     clauses = [words.against(name, [c for c in found if c.baseline == name]) for name in baselines]
     return f"On unseen data, {'; '.join(clauses)}."

@@ -44,6 +44,10 @@ class PlainView:
         elif goes_on(record, state):
             self._print(plan(state))
 
+    def note(self, line: str) -> None:
+        """Show what is no record: a change that the verb made before it goes on."""
+        self._print(line)
+
     def _print(self, line: str) -> None:
         print(line, file=self.out, flush=True)
 
@@ -54,6 +58,9 @@ class JsonView(PlainView):
     def __call__(self, record: Record, state: State) -> None:
         """Print the record."""
         self._print(json.dumps(record))
+
+    def note(self, line: str) -> None:
+        """Nothing: a program reads records alone."""
 
 
 class LiveView(PlainView):
@@ -86,6 +93,10 @@ class LiveView(PlainView):
             self._live.console.print(device_line(record), highlight=False)
         if goes_on(record, state):
             self._live.console.print(plan(state), highlight=False)
+
+    def note(self, line: str) -> None:
+        """Show it above the view."""
+        self._live.console.print(line, highlight=False, markup=False)
 
     def _render(self) -> Any:
         from rich.console import Group

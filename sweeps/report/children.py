@@ -52,7 +52,7 @@ def gone_on(sweep: Sweep) -> list[Child]:
     found = [
         Child(
             each.number, each.parent, each.after, each.epoch, sweep.value(trials[each.parent]),
-            sweep.value(each), each.status,
+            sweep.value(each), sweep.status(each),
         )
         for each in trials.values()
         if each.parent is not None

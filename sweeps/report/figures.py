@@ -95,10 +95,10 @@ def _curve(axes: Axes, trial: Trial, metric: str, *, best: bool) -> None:
         axes.plot(x[-1:], y[-1:], color=GREY, marker=_END[trial.status], markersize=5, zorder=2)
 
 
-_END = {"pruned": ".", "paused": "|", "running": ">", "failed": "x", "diverged": "x"}
+_END = {"pruned": ".", "waiting": "|", "running": ">", "failed": "x", "diverged": "x"}
 _MEANING = {
     "pruned": "stopped early",
-    "paused": "waits at a rung",
+    "waiting": "waits at a rung",
     "running": "not ended",
     "failed": "failed or diverged",
     "diverged": "failed or diverged",

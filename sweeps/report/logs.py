@@ -31,11 +31,12 @@ def of_trial(sweep: Sweep, number: int) -> str:
         raise SweepNotFound(
             f"{sweep.folder.name} has no trial {number}; it has {known}, from 0 to {known - 1}"
         )
-    return "\n".join(_told(trial))
+    return "\n".join(_told(sweep, trial))
 
 
-def _told(trial: Trial) -> Iterator[str]:
-    yield f"trial {trial.number}, {trial.status}: params {trial.params}, seed {trial.seed}"
+def _told(sweep: Sweep, trial: Trial) -> Iterator[str]:
+    status = sweep.status(trial)
+    yield f"trial {trial.number}, {status}: params {trial.params}, seed {trial.seed}"
     for record in sorted([*trial.attempts, *trial.results], key=lambda record: record["n"]):
         yield f"{_clock(record)}  {_line(record)}"
     if trial.end:

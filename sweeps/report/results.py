@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from sweeps import journal
 from sweeps.errors import CheckpointError
 from sweeps.objectives import front, pair_of
+from sweeps.progress import at_work
 from sweeps.spec import NoiseSpec, SweepSpec
 from sweeps.state import Trial
 from sweeps.storage import trial_folder, truth
@@ -107,6 +109,15 @@ class Sweep:
         """The objective after the trial's last epoch with a finite one."""
         return next(reversed(trial.values(self.spec.objective.metric).values()), None)
 
+    @cached_property
+    def at_work(self) -> bool:
+        """Whether a driver that lives is in a session of it."""
+        return at_work(self.state) and journal.held(self.folder)
+
+    def status(self, trial: Trial) -> str:
+        """The trial's status; one that would be running is open while no driver is at work."""
+        return "open" if trial.status == "running" and not self.at_work else trial.status
+
     def ranked(self) -> list[Trial]:
         """The search's trials with a value, best first: those trained in full before all others."""
         sign = 1 if self.spec.objective.mode == "max" else -1
@@ -197,7 +208,7 @@ class Sweep:
         confirm = self.spec.confirm
         return {
             "trial": trial.number,
-            "status": trial.status,
+            "status": self.status(trial),
             **{short: trial.params.get(path) for path, short in self.labels.items()},
             **(self._second(trial, on_front) if self.spec.objective.second else {}),
             **(dict(zip(_OF_CONFIRM, (trial.baseline, trial.of), strict=True)) if confirm else {}),

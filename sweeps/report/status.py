@@ -61,15 +61,12 @@ def gathered(sweep: Sweep) -> dict[str, Any]:
     elif last["state"] == "started":
         last = {"state": "interrupted", "reason": "its driver died"}
     found = confirmation(sweep)
-    statuses = Counter(t.status for t in state.trials.values())
-    if last["state"] != "running" and "running" in statuses:
-        statuses["open"] = statuses.pop("running")
     return {
         "name": sweep.spec.name,
         "state": last["state"],
         "reason": last.get("reason", ""),
         "updated": state.updated,
-        "trials": dict(statuses),
+        "trials": dict(Counter(map(sweep.status, state.trials.values()))),
         "total": expected(state),
         "epochs": state.epochs,
         "hours": state.seconds / 3600,

@@ -89,7 +89,7 @@ def missing(sweep: Sweep) -> list[str]:
 
 def _head(sweep: Sweep) -> RenderableType:
     spec, trials = sweep.spec, sweep.state.trials.values()
-    counts = Counter(t.status for t in trials)
+    counts = Counter(map(sweep.status, trials))
     by_status = ", ".join(f"{n} {status}" for status, n in counts.most_common())
     total = expected(sweep.state)
     epochs, most = sum(len(t.results) for t in trials), epochs_in_full(sweep.state, total)
@@ -117,11 +117,17 @@ def _head(sweep: Sweep) -> RenderableType:
 
 
 def standing(sweep: Sweep) -> str:
-    """How the sweep ended, in a word or a short reason."""
+    """How the sweep ended or stands, in a word or a short reason."""
     if sweep.state.finished:
         return "finished"
     last = sweep.state.sessions[-1] if sweep.state.sessions else {}
-    known = {"interrupted": "interrupted", "stopped": "stopped", "budget": last.get("reason")}
+    started = "running" if sweep.at_work else "interrupted: its driver died"
+    known = {
+        "started": started,
+        "interrupted": "interrupted",
+        "stopped": "stopped",
+        "budget": last.get("reason"),
+    }
     return known.get(last.get("state", "")) or "not finished"
 
 
@@ -146,7 +152,8 @@ def _top(sweep: Sweep) -> RenderableType:
         if with_noise:
             noise = noises[trial.number]
             row.append(_number(effective_size(noise), 3) if noise else "no noise")
-        table.add_row(*row, trial.status, style=None if trial.status == "finished" else "dim")
+        style = None if trial.status == "finished" else "dim"
+        table.add_row(*row, sweep.status(trial), style=style)
     return table
 
 

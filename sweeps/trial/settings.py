@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -12,6 +13,10 @@ from torch import Tensor
 
 from sweeps.spec import TrainingSpec, TrialSpec
 from sweeps.trial.streams import seed_of
+
+
+class OtherDeviceWarning(UserWarning):
+    """Training goes on inside an epoch on another kind of device, so not as it would have."""
 
 
 @contextmanager
@@ -26,11 +31,7 @@ def epoch_settings(trial: TrialSpec, epoch: int, device: str) -> Iterator[None]:
     if wanted and on_gpu:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng(devices=[place] if on_gpu else []):
-        # Not torch.manual_seed: without a GPU it notes a stack trace for later, 0.4 ms each time.
-        torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            with torch.cuda.device(place):
-                torch.cuda.manual_seed(seed)
+        _seed(seed, place)
         if wanted != was:  # setting it imports the compiler's configuration, 1 s
             torch.use_deterministic_algorithms(wanted)
         try:
@@ -57,9 +58,38 @@ def get_generators(noise: torch.Generator, device: str) -> dict[str, Tensor]:
     return states
 
 
-def set_generators(states: dict[str, Tensor], noise: torch.Generator, device: str) -> None:
-    """Put back what `get_generators` gave on the same kind of device."""
+def set_generators(
+    states: dict[str, Tensor], noise: torch.Generator, device: str, trial: TrialSpec, *place: int
+) -> None:
+    """Put back what `get_generators` gave at `place`, an epoch and an update of it.
+
+    What it gave on another kind of device says nothing here: all are seeded by the place instead,
+    and a warning says that the trial is not the one that it would have been.
+    """
+    on_gpu = torch.device(device).type == "cuda"
+    if ("cuda" in states) != on_gpu:
+        made, here = ("a CPU", "a GPU") if on_gpu else ("a GPU", "a CPU")
+        warnings.warn(
+            f"random states are of one kind of device: those of this checkpoint, after update "
+            f"{place[1]} of epoch {place[0]}, are of {made}, and the training goes on with {here}. "
+            f"The rest of the epoch draws anew, not what it would have drawn. For the same figures "
+            f"bit for bit resume it on {made}",
+            OtherDeviceWarning,
+            stacklevel=2,
+        )
+        noise.manual_seed(seed_of(trial.seed, "noise", *place))
+        _seed(seed_of(trial.seed, "global", *place), torch.device(device))
+        return
     noise.set_state(states["noise"])
     torch.set_rng_state(states["cpu"])
-    if torch.device(device).type == "cuda":
+    if on_gpu:
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed torch's own generators of the CPU and, if it is a GPU, of the device."""
+    # Not torch.manual_seed: without a GPU it notes a stack trace for later, 0.4 ms each time.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

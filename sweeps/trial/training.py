@@ -94,8 +94,8 @@ class Training:
         start, before = perf_counter(), self._part.step
         self._noise.manual_seed(seed_of(trial.seed, "noise", epoch))
         with epoch_settings(trial, epoch, self._device):
-            if self._part.generators:
-                set_generators(self._part.generators, self._noise, self._device)
+            if states := self._part.generators:
+                set_generators(states, self._noise, self._device, trial, epoch, self._part.step)
             metrics = self._train(epoch, at_step)
             trained = perf_counter() - start
             part = "test" if trial.data.evaluate == "test" else "val"
@@ -123,7 +123,8 @@ class Training:
         """Take up the state of an epoch or of an update; `state` itself stays as it is."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # else of a device without one
+            self._scaler.load_state_dict(state["scaler"])
         self.epoch, self._part = state["epoch"], self._nothing_yet()
         if part := state.get("part"):
             losses = [loss.to(self._device) for loss in part["losses"]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from click.testing import CliRunner
 from test_children import begin
@@ -50,6 +52,7 @@ def test_an_extension_answers_for_what_failed_since(tmp_path, command) -> None:
     assert command("resume", "s")[0] == 1  # it is still the sweep that was begun
     status, output = command("extend", "s", "--trials", "2")
     assert status == 0 and "1 failed" in output
+    assert output.startswith("search.trials: 2 -> 4\n")
     assert command("resume", "s")[0] == 0
     status, output = command("extend", "s", "--trials", "1", fails=1)
     assert status == 1 and "2 failed" in output
@@ -65,7 +68,8 @@ def test_so_does_one_by_children_alone(tmp_path, command) -> None:
         journal.write("reopen", trial=0, status="finished", value=0.0)
     assert command("resume", "s", fails=1)[0] == 1
     more = ("extend", "s", "--restart-schedule", "--epochs")
-    assert command(*more, "12")[0] == 0
+    status, output = command(*more, "12", "--json")
+    assert status == 0 and all(json.loads(line) for line in output.splitlines())
 
 
 def test_the_help_says_so() -> None:

@@ -27,7 +27,7 @@ def test_a_missing_earlier_sweep_is_refused_before_a_folder_is_made(tmp_path) ->
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("verb", ["check", "preview"])
+@pytest.mark.parametrize("verb", ["check", "preview", "run"])
 def test_a_look_beforehand_refuses_it_as_a_run_does(tmp_path, monkeypatch, verb) -> None:
     monkeypatch.chdir(tmp_path)
     text = "space: {training.optimizer.lr: {uniform: [0.1, 1]}}\nsearch: {from: [gone]}\n"
@@ -35,7 +35,7 @@ def test_a_look_beforehand_refuses_it_as_a_run_does(tmp_path, monkeypatch, verb)
     done = CliRunner().invoke(main, [verb, "s.yaml"])
     assert (done.exit_code, done.stdout) == (2, "")
     place = f"{tmp_path}/sweep-data (found gone)"
-    assert done.stderr == f"error: spec: search.from: there is no such sweep in {place}\n"
+    assert done.stderr == f"error: s.yaml: line 2: search.from: there is no such sweep in {place}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["s.yaml"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import optuna
 import pytest
 from test_conductor import drive, read, spec, story, train
@@ -16,6 +18,9 @@ from sweeps.objectives import Reached
 from sweeps.preview import preview
 from sweeps.progress import headline, seconds_left
 from sweeps.reading import parse
+from sweeps.report.results import Sweep
+from sweeps.report.status import status
+from sweeps.report.tables import as_text
 
 PROMOTE = {"name": "asha", "promote": True}
 
@@ -75,8 +80,11 @@ def test_the_views_tell_waiting_from_running(tmp_path) -> None:
         conductor.session("started")
         train(conductor, conductor.next())
         conductor.next()
-        assert [t.status for t in journal.state.trials.values()] == ["paused", "running"]
+        assert [t.status for t in journal.state.trials.values()] == ["waiting", "running"]
         assert "0 of 12 trials, 1 running, 1 waiting at rungs" in headline(journal.state, None)
+        sweep = Sweep(tmp_path / "s")
+        assert "trials   2 of 12: 1 running, 1 waiting" in status(sweep)
+        assert {"1 running", "1 waiting"} <= set(re.findall(r"1 \w+", as_text(sweep)))
 
 
 def test_more_trials_are_those_of_a_larger_sweep(tmp_path) -> None:

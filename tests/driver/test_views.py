@@ -83,6 +83,9 @@ def test_the_live_view_draws_itself(tmp_path) -> None:
     out = io.StringIO()
     drive(tmp_path / "seen", LiveView(out))
     assert "3 of 4 trials" in out.getvalue()
+    with LiveView(out) as shown:
+        shown.note("search.trials: 4 -> 8")
+    assert "search.trials: 4 -> 8\n" in out.getvalue()
 
 
 def test_a_pipe_is_no_terminal() -> None:

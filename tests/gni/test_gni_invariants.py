@@ -1,15 +1,12 @@
 """What holds for every shape, type, layout, size and strength."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 import gni
 from gni import functional as G
-
-settings.register_profile("gni", deadline=None, max_examples=25, derandomize=True)
-settings.load_profile("gni")
 
 SIZES = st.integers(2, 20)
 STRENGTHS = st.floats(0, 3)

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import pickle
 from collections.abc import Callable
 
@@ -404,6 +405,14 @@ def test_gain_or_bias_alone(name: str, missing: str) -> None:
         (lambda: gni.NoiseDropout(0.1, kind="?"), "kind"),
         (lambda: gni.NoiseDropout(0.1, per="?"), "per"),
         (lambda: gni.GhostNoise(4, sampling="?"), "sampling"),
+        (lambda: gni.GhostNoise(4, eps=-1.0), r"^eps must be a finite number >= 0, got -1\.0"),
+        (lambda: gni.GhostNoise(4, eps=math.nan), "^eps must be .*, got nan"),
+        (lambda: gni.GhostNoiseBatchNorm1d(4, 4, eps=-1e-5), "^eps must be"),
+        (lambda: gni.GhostNoiseBatchNorm1d(4, 4, noise_eps=math.inf), "^noise_eps must be"),
+        (lambda: gni.GhostBatchNorm1d(4, 4, eps=-1e-5), "^eps must be"),
+        (lambda: gni.ExclusiveBatchNorm1d(4, 4, eps=-1e-5), "^eps must be"),
+        (lambda: gni.EvalNorm1d(4, 4, eps=-1e-5), "^eps must be"),
+        (lambda: gni.WSLinear(4, 2, eps=-1e-5), "^eps must be"),
         (lambda: gni.GhostBatchNorm1d(4, 4, running="?"), "running"),
         (lambda: gni.GhostBatchNorm1d(4, 4, running="sequential", momentum=None), "momentum"),
         (lambda: gni.WSLinear(4, 2, scale="?"), "scale"),

@@ -26,13 +26,25 @@ NOISE = (0.0004, -0.0004, 0.0008, -0.0008, 0.0)
 
 
 def written(
-    folder: Path, ours: list[float], baselines: dict[str, float], seeds: int = 5, **confirm
+    folder: Path,
+    ours: list[float],
+    baselines: dict[str, float],
+    *,
+    seeds: int = 5,
+    status: str = "finished",
+    space: dict | None = None,
+    **confirm,
 ) -> Sweep:
-    """A sweep whose i-th configuration tests at ours[i], and each baseline at its value."""
+    """A sweep whose i-th configuration tests at ours[i], and each baseline at its value.
+
+    Args:
+        status: how each baseline's search ended.
+        space: axes beside the strength.
+    """
     spec = SweepSpec.model_validate(
         {
             "name": folder.name,
-            "space": {STRENGTH: {"uniform": [0, 2]}},
+            "space": {STRENGTH: {"uniform": [0, 2]}, **(space or {})},
             "training": {"epochs": 1},
             "search": {"trials": len(ours), "sampler": "random"},
             "stopping": {"name": "none"},
@@ -54,10 +66,14 @@ def written(
         arms += [{"params": {STRENGTH: 0}, "baseline": name} for name in baselines]
         for number, arm in enumerate(arms):
             log.write("trial", trial=number, seed=0, **arm)
-            _train(log, number, {"val_accuracy": 0.9 - number / 100})
+            ended = status if "baseline" in arm else "finished"
+            _train(log, number, {"val_accuracy": 0.9 - number / 100}, ended)
         number = len(arms)
+        if status != "finished":
+            arms = arms[: len(ours)]
+        tests = [*ours, *baselines.values()][: len(arms)]
         for turn, seed in enumerate(FRESH[:seeds]):
-            for of, (arm, value) in enumerate(zip(arms, [*ours, *baselines.values()], strict=True)):
+            for of, (arm, value) in enumerate(zip(arms, tests, strict=True)):
                 log.write("trial", trial=number, seed=seed, of=of, **arm)
                 metrics = {"test_accuracy": value + SHIFTS[turn] + NOISE[(turn + of) % 5]}
                 _train(log, number, {"val_accuracy": 0.9, **metrics})
@@ -65,12 +81,14 @@ def written(
     return Sweep(folder)
 
 
-def _train(log: journal.Journal, number: int, metrics: dict[str, float]) -> None:
+def _train(
+    log: journal.Journal, number: int, metrics: dict[str, float], status: str = "finished"
+) -> None:
     log.write("attempt", trial=number, attempt=1, epoch=0, alone=False)
     log.write(
         "result", trial=number, attempt=1, epoch=1, metrics=metrics, decision="finish", rung=None
     )
-    log.write("end", trial=number, status="finished", epoch=1, value=1.0, reason="", error=None)
+    log.write("end", trial=number, status=status, epoch=1, value=1.0, reason="", error=None)
 
 
 def found(folder: Path, *args, **options) -> Confirmation:
@@ -143,6 +161,24 @@ def test_the_verdict(tmp_path, ours, baselines, sentence) -> None:
     verdict = found(tmp_path / "s", ours, baselines).verdict
     assert re.search(sentence, verdict), verdict
     assert verdict.endswith(".") and verdict.count(". ") <= 1
+
+
+@pytest.mark.parametrize(
+    ("status", "confirm", "remedy"),
+    [
+        ("failed", {}, r"`sweeps retry s --failed` runs them again\.$"),
+        ("pruned", {}, r"`sweeps extend s --trials N` gives"),
+        ("diverged", {"tune": []}, r"they want other settings, in a new sweep\.$"),
+    ],
+)
+def test_baselines_of_which_none_was_trained_in_full_are_named(
+    tmp_path, status, confirm, remedy
+) -> None:
+    rates = {"training.optimizer.lr": {"loguniform": [0.01, 1]}}
+    folder, baselines = tmp_path / "s", {"bn": 0.94, "ln": 0.93}
+    verdict = found(folder, [0.95], baselines, status=status, space=rates, **confirm).verdict
+    assert "No baseline was trained in full (bn, ln), so none can be compared with" in verdict
+    assert re.search(remedy, verdict), verdict
 
 
 def test_before_all_have_ended_nothing_is_compared(tmp_path) -> None:

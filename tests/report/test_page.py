@@ -124,6 +124,27 @@ def test_it_is_readable_in_the_dark_and_as_narrow_as_a_phone(page, browser):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_legends_leave_the_data_free_after_a_change_of_width(page, browser):
+    places = """return [...document.querySelectorAll(".js-plotly-plot")].map(figure => {
+        const of = name => figure.querySelector(name)?.getBoundingClientRect();
+        const [legend, axes] = [of(".legend"), of(".nsewdrag")];
+        return legend && axes && [axes.width, legend.bottom, axes.top]}).filter(place => place)"""
+
+    def free(wide: bool) -> bool:
+        found = browser.execute_script(places)
+        return len(found) == 4 and all((w > 900) is wide and end <= top for w, end, top in found)
+
+    try:
+        for width in (390, 1280):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == 390}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            if width == 390:
+                browser.refresh()
+            WebDriverWait(browser, 20).until(lambda browser, wide=width > 390: free(wide))
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

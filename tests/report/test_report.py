@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import re
 import struct
@@ -10,7 +11,10 @@ import pytest
 from rich.console import Console
 
 from sweeps import journal
+from sweeps.report.exports import exported
+from sweeps.report.logs import of_trial
 from sweeps.report.results import Sweep
+from sweeps.report.status import status
 from sweeps.report.tables import as_text, missing, show
 from sweeps.report.write import write
 
@@ -142,3 +146,17 @@ def test_a_figure_of_an_earlier_report_does_not_stay(tmp_path):
     (folder / "report").mkdir()
     (folder / "report" / "ghost_map.png").touch()
     assert not (write(folder) / "ghost_map.png").exists()
+
+
+@pytest.mark.parametrize(("alive", "stands"), [(True, "running"), (False, "open")])
+def test_an_unended_trial_is_called_the_same_everywhere(tmp_path, alive, stands):
+    spec = journals.made_up_spec("x", stopping={"name": "none"})
+    journals.write_sweep(tmp_path / "x", spec, trials=2, fails=(), open_trial=1, close=False)
+    with (tmp_path / "x" / journal.LOCK).open("w") as lock:
+        if alive:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep = Sweep(tmp_path / "x")
+        table = as_text(sweep)
+        for text in (table, status(sweep), of_trial(sweep, 1), exported(sweep, "csv").decode()):
+            assert {"running", "open"} & set(re.findall(r"\w+", text)) == {stands}, text
+    assert ("its driver died" in table) is not alive

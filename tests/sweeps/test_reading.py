@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from sweeps.checks.networks import OWN_MODELS, torchvision_models
@@ -169,6 +171,33 @@ def test_each_mistake_says_rule_value_and_remedy(text, message) -> None:
 def test_a_value_of_no_type_that_fits_is_one_mistake(text, message) -> None:
     (found,) = mistakes(text)
     assert message in found
+
+
+@pytest.mark.parametrize("use", ["[{}]", "{{<<: [{}]}}"])
+def test_aliases_of_aliases_that_explode_are_refused(use) -> None:
+    lines = ["a: &a0 {trials: 1}" if "<<" in use else "a: &a0 [lol]"]
+    for level in range(40):
+        once = use.format(", ".join([f"*a{level}"] * 10))
+        lines.append(f"b{level}: &a{level + 1} {once}")
+    (found,) = mistakes("\n".join(lines))
+    rule = r"line [56]: YAML: not readable: aliases may add 100,000 characters \(found \d+,\d+"
+    assert re.match(rule, found), found
+
+
+def test_a_mistake_in_what_is_merged_is_told_where_it_stands() -> None:
+    (found,) = mistakes("search:\n  <<:\n    trials: -1\n")
+    assert found.startswith("line 3: search.trials: "), found
+
+
+def test_ordinary_aliases_are_what_they_stand_for() -> None:
+    text = """\
+arms:
+  one: &one {training.optimizer.lr: 0.1, training.optimizer.momentum: 0.5}
+  two: {<<: *one, training.optimizer.lr: 0.2}
+space: {arm: {choice: [one, two]}}
+"""
+    two = parse(text).arms["two"]
+    assert two == {"training.optimizer.lr": 0.2, "training.optimizer.momentum": 0.5}
 
 
 def test_a_missing_file_names_the_ready_ones() -> None:

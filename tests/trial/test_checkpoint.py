@@ -59,7 +59,7 @@ def test_other_files_are_no_checkpoints(tmp_path):
 
 
 @given(where=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(["flip", "cut", "append"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_damage_is_noticed_and_the_one_before_used(tmp_path_factory, where, kind):
     folder = tmp_path_factory.mktemp("damage")
     for epoch in (1, 2):

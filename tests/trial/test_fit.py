@@ -8,6 +8,8 @@ from sweeps.trial.batches import ResidentBatches
 from sweeps.trial.build import build_model
 from sweeps.trial.loop import fit
 from sweeps.trial.optim import FusedOptimizer
+from sweeps.trial.settings import OtherDeviceWarning
+from sweeps.trial.training import Training
 
 NOISE = {"noise": {"ghost_size": 4}}
 SHAPE = {"in_channels": 3, "image_size": 6, "classes": 2}
@@ -75,6 +77,37 @@ def test_trials_that_take_turns_do_not_touch_each_other(small, tiny, untimed):
     together = [untimed(results) for results in zip(*turns, strict=True)]
     assert together == alone
     assert alone[0] != alone[1]
+
+
+def test_a_state_inside_an_epoch_on_a_gpu_goes_on_on_a_cpu_and_says_what_differs(
+    small, tiny, untimed
+):
+    spec, states = small(model=NOISE, training={"epochs": 2}), []
+
+    def at_step(step, state):
+        if step == 3:
+            states.append(state())
+
+    *_, whole = fit(spec, tiny, at_step=at_step)
+    cut = states[1]
+    of_gpu = {"noise": torch.zeros(16, dtype=torch.uint8), "cuda": torch.zeros(16)}
+    cut["part"]["generators"] |= of_gpu
+    runs = []
+    for _ in range(2):
+        with pytest.warns(
+            OtherDeviceWarning, match=r"update 3 of epoch 2, are of a GPU, .* with a CPU"
+        ):
+            runs += untimed(fit(spec, tiny, resume=cut))
+    assert runs[0] == runs[1]  # seeded by the place
+    assert runs[0] != untimed([whole])[0]
+
+
+def test_a_state_of_a_device_without_loss_scaling_keeps_the_scalers_own(small, tiny):
+    state = next(fit(small(), tiny)).state()
+    training = Training(small(), tiny, "cpu")
+    training._scaler = torch.amp.GradScaler("cpu", init_scale=8.0)  # as float16 on a GPU has
+    training.restore(state)
+    assert training._scaler.get_scale() == 8.0
 
 
 def test_torchs_own_generator_is_left_alone_and_does_not_matter(small, tiny, untimed):

@@ -30,10 +30,11 @@ def children(sweep: Sweep) -> Section | None:
         metric,
         "ended",
     ]
+    ended = {each.trial: STATUS_WORDS[sweep.state.trials[each.trial].status] for each in found}
     rows = [
         [
             *(cell(v) for v in (each.trial, each.parent, each.after, each.epochs)),
-            *(cell(v) for v in (each.before, each.value, STATUS_WORDS[each.status])),
+            *(cell(v) for v in (each.before, each.value, ended[each.trial])),
         ]
         for each in found[:_MOST_ROWS]
     ]

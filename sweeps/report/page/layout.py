@@ -20,7 +20,7 @@ SCALE = "Cividis"
 STATUS_COLOURS = {
     "finished": BLUE,
     "pruned": SKY,
-    "paused": GREY,
+    "waiting": GREY,
     "running": GREY,
     "failed": VERMILION,
     "diverged": ORANGE,
@@ -28,7 +28,7 @@ STATUS_COLOURS = {
 STATUS_WORDS = {
     "finished": "trained in full",
     "pruned": "stopped early",
-    "paused": "waits at a rung",
+    "waiting": "waits at a rung",
     "running": "not ended",
     "failed": "failed",
     "diverged": "diverged",

@@ -23,8 +23,18 @@ function pythonNumber(text) {
   return Number(text.replace("inf", "Infinity"));
 }
 
-// Figures follow the width of paper, which no resize event tells of.
+// A new width: plotly places a legend by the margins of the old one, and would leave it on the data.
 const figures = () => document.querySelectorAll(".js-plotly-plot");
+for (const figure of figures()) {
+  const y = figure.layout.legend?.y;
+  figure.on("plotly_relayout", (change) => {
+    if (y !== undefined && ("autosize" in change || "width" in change)) {
+      Plotly.relayout(figure, { "legend.y": y });
+    }
+  });
+}
+
+// Figures follow the width of paper, which no resize event tells of.
 const folds = () => document.querySelectorAll("details");
 addEventListener("beforeprint", () => {
   for (const fold of folds()) [fold.dataset.open, fold.open] = [fold.open, true];
