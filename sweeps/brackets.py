@@ -1,4 +1,4 @@
-"""Hyperband's brackets: which rungs a trial meets, a function of its number alone.
+"""Rungs and Hyperband's brackets: which rungs a trial meets, a function of its number alone.
 
 Bracket 0 has all rungs, bracket 1 all but the first, … and the last none. As in the paper (arXiv
 1603.06560) each bracket is meant to use about the same number of epochs, so that of B brackets the
@@ -40,6 +40,14 @@ def bracket(spec: SweepSpec, number: int) -> int:
 def rungs_of(spec: SweepSpec, number: int) -> list[int] | list[float]:
     """Epochs (or seconds) at which it is decided whether trial `number` goes on."""
     return steps(spec)[bracket(spec, number) :]
+
+
+def by_best(spec: SweepSpec) -> bool:
+    """Whether rungs compare the best epoch so far. The median rule sees to that by itself."""
+    if spec.stopping.name not in ("asha", "hyperband"):
+        return False
+    usual = "last" if spec.objective.metric.endswith("loss") else "best"
+    return (spec.stopping.compare or usual) == "best"
 
 
 def least_epochs(spec: SweepSpec) -> int:

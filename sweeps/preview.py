@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sweeps import baselines
-from sweeps.brackets import bracket, least_epochs, shares
+from sweeps.brackets import bracket, by_best, least_epochs, shares
 from sweeps.spec import NU, Dimension, Scalar, SweepSpec, steps, trial_count
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def _stopping(spec: SweepSpec) -> list[str]:
     unit, last = "epochs", f"the last epoch is {epochs}"
     if stopping.seconds:
         unit, last = "seconds", f"as the epoch ends that reaches them; {last}"
+    last += f"; each counts by its {'best epoch so far' if by_best(spec) else 'epoch there'}"
     best = f"the best 1/{stopping.reduction} {_by_both(spec)}go on at {unit}"
     if stopping.promote:
         place = f"asha: trials wait at epochs {_listed(rungs)}, and the best"

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from sweeps.brackets import bracket, rungs_of, shares
+from sweeps.brackets import bracket, by_best, rungs_of, shares
 from sweeps.driver.promotion import Promotion
 from sweeps.driver.rungs import Ladder, ParetoRung
 from sweeps.objectives import Reached
@@ -38,7 +38,7 @@ class Stopping:
 
     def __init__(self, spec: SweepSpec):
         self._spec = spec
-        self._best: dict[int, float] | None = {} if _by_best(spec) else None
+        self._best: dict[int, float] | None = {} if by_best(spec) else None
         self._rules: list[_Rule] = []
         self.promotion = Promotion(spec) if spec.stopping.promote else None
         if self.promotion:
@@ -75,14 +75,6 @@ class Stopping:
         better = max if self._spec.objective.mode == "max" else min
         best = self._best[trial] = better(at.value, self._best.get(trial, at.value))
         return replace(at, value=best)
-
-
-def _by_best(spec: SweepSpec) -> bool:
-    """Whether rungs compare the best epoch so far. The median rule sees to that by itself."""
-    if spec.stopping.name not in ("asha", "hyperband"):
-        return False
-    usual = "last" if spec.objective.metric.endswith("loss") else "best"
-    return (spec.stopping.compare or usual) == "best"
 
 
 def _bracket(spec: SweepSpec, index: int) -> _Rule:

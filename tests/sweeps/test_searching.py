@@ -169,6 +169,8 @@ def test_hyperbands_brackets_are_a_function_of_the_number() -> None:
     [
         ({"name": "none"}, ["stopping   none", "epochs     at most 864, at least 864"]),
         ({"name": "asha"}, ["go on at epochs 1, 3, 9;", "epochs     at most 864, at least 58"]),
+        ({}, ["each counts by its best epoch so far"]),
+        ({"compare": "last"}, ["each counts by its epoch there"]),
         (
             {"name": "hyperband"},
             ["bracket 0, 17 trials: 1, 3, 9", "bracket 3, 3 trials: none: in full", "at least 226"],
