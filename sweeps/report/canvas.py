@@ -171,7 +171,7 @@ def limits(sweep: Sweep, values: Sequence[float]) -> tuple[float, float]:
 
 
 def compared(sweep: Sweep) -> tuple[list[int], list[float]]:
-    """Epochs after which rungs in seconds compared trials, each at its own, and the values there."""
+    """Epochs after which rungs in seconds compared trials, each at its own, and values there."""
     metric = sweep.spec.objective.metric
     points = [
         (result["epoch"], result["metrics"][metric])
