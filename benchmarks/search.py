@@ -17,10 +17,10 @@ next of the three seeds, which Ray Tune and Optuna would not see to by themselve
 The best of the whole table lies near the middle of most axes, which suits what begins there. With
 `--part corner` a search has fewer levels of three axes, so that the best lies at their ends.
 
-ours: this project's search and stopping (rungs compare the best epoch so far); promoting: with `stopping.promote`, so that trials wait at
-rungs. Ray Tune as shipped: its OptunaSearch with its ASHA, which tells Optuna of trials stopped
-early as if they were complete. Optuna alone: TPE with its own successive halving, or with the
-median pruner that it takes unless told otherwise.
+ours: this project's search and stopping, whose rungs compare the best epoch so far; promoting: with
+`stopping.promote`, so that trials wait at rungs. Ray Tune as shipped: its OptunaSearch with its
+ASHA, which tells Optuna of trials stopped early as if they were complete. Optuna alone: TPE with
+its own successive halving, or with the median pruner that it takes unless told otherwise.
 """
 
 from __future__ import annotations
