@@ -242,6 +242,8 @@ def _content(folder: Path) -> bytes:
         return (folder / FILE).read_bytes()
     except FileNotFoundError:
         raise SweepNotFound(f"no sweep at {folder}: it holds no {FILE}") from None
+    except NotADirectoryError:
+        raise SweepNotFound(f"no sweep at {folder}: that, or its storage, is a file") from None
     except IsADirectoryError:
         raise JournalError(f"{folder / FILE} is a folder, not a journal") from None
 

@@ -106,7 +106,7 @@ def _stopping(spec: SweepSpec) -> list[str]:
     unit, last = "epochs", f"the last epoch is {epochs}"
     if stopping.seconds:
         unit, last = "seconds", f"as the epoch ends that reaches them; {last}"
-    last += f"; each counts by its {'best epoch so far' if by_best(spec) else 'epoch there'}"
+    last += f"; each counts by its {_counts_by(spec)}"
     best = f"the best 1/{stopping.reduction} {_by_both(spec)}go on at {unit}"
     if stopping.promote:
         place = f"asha: trials wait at epochs {_listed(rungs)}, and the best"
@@ -119,6 +119,13 @@ def _stopping(spec: SweepSpec) -> list[str]:
         at = _listed(rungs[index:]) or "none: in full"
         lines.append(f"bracket {index}, {counts[index]} trials: {at}")
     return lines
+
+
+def _counts_by(spec: SweepSpec) -> str:
+    if not by_best(spec):
+        return "epoch there"
+    first = f" in {spec.objective.metric}" if spec.objective.second else ""
+    return f"best epoch so far{first}"
 
 
 def _by_both(spec: SweepSpec) -> str:

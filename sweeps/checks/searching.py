@@ -123,6 +123,9 @@ def stopping(spec: SweepSpec) -> Iterator[Mistake]:
     elif brackets and brackets > len(steps(spec)) + 1:
         rule = f"there are {len(steps(spec)) + 1} at most with these rungs"
         yield Mistake("stopping.brackets", rule, str(brackets), "Lower it, or leave it out")
+    if spec.stopping.compare and name not in ("asha", "hyperband"):
+        rule, remedy = f"is for rungs of asha or hyperband; {name} has none", "Leave it out"
+        yield Mistake("stopping.compare", rule, spec.stopping.compare, remedy)
     if spec.stopping.promote:
         yield from _promoting(spec)
     if spec.stopping.seconds:

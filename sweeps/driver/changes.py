@@ -61,7 +61,8 @@ def extend(
     born = children(folder, state, epochs) if restart_schedule else []
     if not restart_schedule:
         changes |= _more_epochs(spec, epochs)
-    changes |= {f"budget.{name}": value for name, value in budget.items() if value is not None}
+    wanted = {f"budget.{name}": value for name, value in budget.items() if value is not None}
+    changes |= {path: value for path, value in wanted.items() if value != _value(spec, path)}
     if not changes and not born:
         raise SpecError([Mistake("extend", "nothing to add", remedy="Say what: --trials +N, …")])
     try:

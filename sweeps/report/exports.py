@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from sweeps.report.children import gone_on
+from sweeps.report.confirmation import confirmation
 from sweeps.report.replicates import summary_rows
 from sweeps.report.results import Sweep
 from sweeps.report.status import gathered
@@ -24,7 +26,7 @@ def exported(sweep: Sweep, form: str) -> bytes:
 
     csv and parquet have one row a trial (`Sweep.frame`). json has the same rows under `trials`,
     beside `summary`, `configurations` (mean and sd over seeds), `epochs`, `spec`, `versions`. md is
-    a page of tables for people: the best 20 trials, configurations, what is missing.
+    a page of tables for people: the best 20 trials, configurations, confirmation, what is missing.
     """
     if form == "parquet":
         return _parquet(sweep)
@@ -101,10 +103,24 @@ def _markdown(sweep: Sweep) -> str:
     if configurations := summary_rows(sweep):
         parts.append(f"Mean and sample standard deviation of {metric} over seeds:")
         parts.append(_table(configurations, ["configuration", "n", "mean", "sd"]))
+    parts += _confirmed(sweep)
     parts += missing(sweep)
     if ranked:
         parts.append(caution(sweep))
     return "\n\n".join(parts) + "\n"
+
+
+def _confirmed(sweep: Sweep) -> Iterator[str]:
+    """The verdict, and the arms with a value on test data."""
+    if (found := confirmation(sweep)) is None:
+        return
+    yield found.verdict
+    if arms := [arm for arm in found.arms if arm.values]:
+        columns = ["configuration", "n", "mean", "sd"]
+        rows = [(f"{arm.name}: {arm.label}", len(arm.values), arm.mean, arm.sd) for arm in arms]
+        yield f"{found.metric} on fresh seeds:"
+        yield _table([dict(zip(columns, row, strict=True)) for row in rows], columns)
+    yield from found.missing
 
 
 def _table(rows: list[dict[str, Any]], columns: list[str]) -> str:

@@ -163,6 +163,8 @@ def test_a_budget_of_epochs_is_used_to_the_last_and_no_further(tmp_path, limit, 
         assert journal.state.epochs == limit
         assert not conductor.complete
     changes.extend(tmp_path / "s", max_epochs=limit + 3)
+    with pytest.raises(SpecError, match="nothing to add"):
+        changes.extend(tmp_path / "s", max_epochs=limit + 3)
     run(spec(), tmp_path / "s")
     assert read(tmp_path / "s").epochs == limit + 3
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from sweeps import journal
 from sweeps.report.confirmation import Confirmation, confirmation
+from sweeps.report.exports import exported
 from sweeps.report.results import Sweep
 from sweeps.report.status import gathered, status
 from sweeps.report.tables import as_text
@@ -104,6 +105,14 @@ def test_without_the_section_there_is_none(tmp_path) -> None:
         log.write("sweep", spec=spec.model_dump(), identity=spec.identity(), versions={})
     assert confirmation(Sweep(tmp_path / "s")) is None
     assert "confirmation" not in gathered(Sweep(tmp_path / "s"))
+
+
+def test_markdown_has_the_verdict_and_the_arms(tmp_path) -> None:
+    sweep = written(tmp_path / "s", [0.95], {"bn": 0.94})
+    text, result = exported(sweep, "md").decode(), confirmation(sweep)
+    assert result is not None and result.verdict in text
+    assert f"| trial 0: strength=0.5 | 5 | {result.arms[0].mean:.5g} |" in text
+    assert "| bn: strength=0 | 5 |" in text
 
 
 def test_figures_are_scipys_on_the_paired_values(tmp_path) -> None:

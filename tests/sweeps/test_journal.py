@@ -97,6 +97,12 @@ def test_no_journal_is_no_sweep(tmp_path) -> None:
         read(tmp_path)
 
 
+def test_a_file_in_place_of_a_folder_is_no_sweep(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SweepNotFound, match="or its storage, is a file"):
+        read(tmp_path / "file" / "s")
+
+
 def test_a_tail_goes_on_where_it_stopped(begun, tmp_path) -> None:
     records, offset = tail(tmp_path / FILE)
     assert [r["n"] for r in records] == [0, 1, 2]

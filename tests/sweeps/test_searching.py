@@ -64,6 +64,10 @@ def spec(**fields) -> SweepSpec:
             "a grid tries its own points alone",
         ),
         ({"stopping": {"brackets": 2}}, "are Hyperband's; asha has none (found 2)"),
+        (
+            {"stopping": {"name": "median", "compare": "last"}},
+            "is for rungs of asha or hyperband; median has none (found last)",
+        ),
         ({"stopping": {"name": "hyperband", "brackets": 5}}, "there are 4 at most with these"),
         ({"stopping": {"name": "median", "grace": 99}}, "is above training.epochs"),
         (
@@ -210,3 +214,4 @@ def test_the_preview_names_both_objectives() -> None:
     text = preview(spec(objective={"second": {"metric": "seconds"}}))
     assert "max val_accuracy and min seconds (the median of its epochs): their Pareto" in text
     assert "the best 1/3 by both objectives go on at epochs" in text
+    assert "each counts by its best epoch so far in val_accuracy" in text
