@@ -37,14 +37,14 @@ import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from random import Random
 
 import numpy
 import optuna
 from search_arms import ARMS, CHANCE, Arm
-from search_points import AXES, DIVERGED, EPOCHS, PARTS, SEEDS, TABLE, VALIDATION
+from search_points import AXES, EPOCHS, PARTS, SEEDS
+from search_surface import curves_of, surface
 
 WORKERS = 4
 BUDGETS = (135, 270, 540, 1080)
@@ -132,19 +132,12 @@ class Replay:
         return "pruned" if self._searcher.stops(number, epoch, value) else ""
 
 
-@cache
-def _curves(part: str) -> numpy.ndarray:
-    """Accuracies; nan where a training had diverged."""
-    correct = numpy.load(TABLE)["correct"][PARTS[part]]
-    return numpy.where(correct == DIVERGED, numpy.nan, correct / VALIDATION).astype("float32")
-
-
 def search(name: str, index: int, part: str = "whole") -> list[float]:
     """The regret after each epoch of an arm's search with that number."""
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.disable(logging.WARNING)
-    curves = _curves(part)
+    curves = curves_of(part)
     return Replay(ARMS[name](index, curves.shape[: len(AXES)]), curves, index).regrets()
 
 
@@ -206,22 +199,6 @@ def _ratio(ours: list[list[float]], theirs: list[list[float]], regret: float) ->
     low, high = numpy.quantile(medians[0] / medians[1], [0.025, 0.975])
     middle = numpy.median(epochs[0]) / numpy.median(epochs[1])
     return f"{middle:.2f} ({low:.2f}-{high:.2f})"
-
-
-def surface(part: str) -> list[str]:
-    """What the table is like."""
-    ends = _curves(part)[..., -1]
-    finals = numpy.nan_to_num(ends, nan=CHANCE).mean(-1)
-    behind = finals.max() - finals.ravel()
-    near = " / ".join(f"{100 * (behind <= d).mean():.1f}" for d in (0.005, 0.01, 0.02, 0.05))
-    whole = numpy.where(numpy.isnan(ends).any(-1, keepdims=True), CHANCE, ends)
-    good = whole.std(-1, ddof=1).ravel()[behind <= 0.02]
-    return [
-        f"{finals.size} configurations x {EPOCHS} epochs x {SEEDS} seeds, best {finals.max():.4f}, "
-        f"median {numpy.median(finals):.4f}, {100 * numpy.isnan(ends).mean():.1f} % diverged",
-        f"within 0.5 / 1 / 2 / 5 points of the best: {near} %; sd between seeds, median of those "
-        f"within 2 points: {100 * numpy.median(good):.2f}",
-    ]
 
 
 def _quartiles(numbers: list[float]) -> str:

@@ -31,17 +31,21 @@ def check_strength(value: object) -> None:
                 f"of {value.dtype}; pass one number, and use torch.func.vmap for several"
             )
         return
-    if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+    if not _is_size(value):
         raise ValueError(f"strength must be a finite number >= 0, got {value!r}; 0 means no noise")
 
 
 def check_eps(value: object, name: str = "eps") -> None:
     """Raise ValueError unless `value`, the argument `name`, is a finite number >= 0."""
-    if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+    if not _is_size(value):
         raise ValueError(
             f"{name} must be a finite number >= 0, got {value!r}; it is added to variances, and "
             "1e-5 to 1e-3 is usual"
         )
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
 
 
 def check_batch(batch: int) -> None:

@@ -39,6 +39,11 @@ class Arm:
     """Of the mean: bootstrap, see `sweeps.statistics.mean_interval`."""
     interquartile_mean: float | None
 
+    @property
+    def title(self) -> str:
+        """`trial 17: ghost_size=16`, or the name alone without parameters."""
+        return f"{self.name}: {self.label}" if self.label else self.name
+
 
 @dataclass(frozen=True)
 class Comparison:

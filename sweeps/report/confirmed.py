@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.confirmed.verdict import in_points
-from sweeps.report.confirmation import Arm, Comparison, Confirmation
+from sweeps.report.confirmation import Comparison, Confirmation
 from sweeps.statistics import FEWEST, Interval
 
 
@@ -32,9 +32,8 @@ def _arms(found: Confirmation) -> RenderableType:
     table.add_column("IQM", justify="right", no_wrap=True)
     for arm in found.arms:
         spread = _fixed(arm.mean) + ("" if arm.sd is None else f" ± {arm.sd:.4f}")
-        name = _named(arm)
         middle = _fixed(arm.interquartile_mean)
-        table.add_row(name, str(len(arm.values)), spread, _ends(arm.interval), middle)
+        table.add_row(arm.title, str(len(arm.values)), spread, _ends(arm.interval), middle)
     return table
 
 
@@ -68,10 +67,6 @@ def _table(*names: str) -> Table:
     for name in names:
         table.add_column(name, justify="right" if table.columns else "left", overflow="fold")
     return table
-
-
-def _named(arm: Arm) -> str:
-    return f"{arm.name}: {arm.label}" if arm.label else arm.name
 
 
 def _ends(interval: Interval | None) -> str:

@@ -117,7 +117,7 @@ def _confirmed(sweep: Sweep) -> Iterator[str]:
     yield found.verdict
     if arms := [arm for arm in found.arms if arm.values]:
         columns = ["configuration", "n", "mean", "sd"]
-        rows = [(f"{arm.name}: {arm.label}", len(arm.values), arm.mean, arm.sd) for arm in arms]
+        rows = [(arm.title, len(arm.values), arm.mean, arm.sd) for arm in arms]
         yield f"{found.metric} on fresh seeds:"
         yield _table([dict(zip(columns, row, strict=True)) for row in rows], columns)
     yield from found.missing

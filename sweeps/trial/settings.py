@@ -59,26 +59,32 @@ def get_generators(noise: torch.Generator, device: str) -> dict[str, Tensor]:
 
 
 def set_generators(
-    states: dict[str, Tensor], noise: torch.Generator, device: str, trial: TrialSpec, *place: int
+    states: dict[str, Tensor],
+    noise: torch.Generator,
+    device: str,
+    trial: TrialSpec,
+    *,
+    epoch: int,
+    update: int,
 ) -> None:
-    """Put back what `get_generators` gave at `place`, an epoch and an update of it.
+    """Put back what `get_generators` gave after that update of the epoch.
 
-    What it gave on another kind of device says nothing here: all are seeded by the place instead,
-    and a warning says that the trial is not the one that it would have been.
+    What it gave on another kind of device says nothing here: all are seeded by epoch and update
+    instead, and a warning says that the trial is not the one that it would have been.
     """
     on_gpu = torch.device(device).type == "cuda"
     if ("cuda" in states) != on_gpu:
         made, here = ("a CPU", "a GPU") if on_gpu else ("a GPU", "a CPU")
         warnings.warn(
             f"random states are of one kind of device: those of this checkpoint, after update "
-            f"{place[1]} of epoch {place[0]}, are of {made}, and the training goes on with {here}. "
+            f"{update} of epoch {epoch}, are of {made}, and the training goes on with {here}. "
             f"The rest of the epoch draws anew, not what it would have drawn. For the same figures "
             f"bit for bit resume it on {made}",
             OtherDeviceWarning,
             stacklevel=2,
         )
-        noise.manual_seed(seed_of(trial.seed, "noise", *place))
-        _seed(seed_of(trial.seed, "global", *place), torch.device(device))
+        noise.manual_seed(seed_of(trial.seed, "noise", epoch, update))
+        _seed(seed_of(trial.seed, "global", epoch, update), torch.device(device))
         return
     noise.set_state(states["noise"])
     torch.set_rng_state(states["cpu"])

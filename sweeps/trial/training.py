@@ -95,7 +95,8 @@ class Training:
         self._noise.manual_seed(seed_of(trial.seed, "noise", epoch))
         with epoch_settings(trial, epoch, self._device):
             if states := self._part.generators:
-                set_generators(states, self._noise, self._device, trial, epoch, self._part.step)
+                at = {"epoch": epoch, "update": self._part.step}
+                set_generators(states, self._noise, self._device, trial, **at)
             metrics = self._train(epoch, at_step)
             trained = perf_counter() - start
             part = "test" if trial.data.evaluate == "test" else "val"

@@ -40,6 +40,17 @@ def trial():
     return make
 
 
+@pytest.fixture
+def small(trial):
+    """Makes a trial of 3 epochs of 5 updates on the tiny colour images, augmented."""
+
+    def make(*, model=None, training=None, **rest):
+        training = {"batch_size": 8, "epochs": 3, **(training or {})}
+        return trial(data={"crop_padding": 1, "flip": True}, model=model, training=training, **rest)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load(SweepSpec(name="test").data)
