@@ -91,14 +91,14 @@ def _collect(
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.tag == _MERGE:
-                _note_merged(value, prefix, lines)
-                continue
             path = _below(prefix, key)
             line = key.start_mark.line + 1
             if path in seen:
                 twice.append(Mistake(path, "the key stands twice", line=line))
             seen.add(path)
+            if key.tag == _MERGE:
+                _note_merged(value, prefix, lines)
+                continue
             lines[path] = line
             _collect(value, path, lines, twice, seen_nodes)
     elif isinstance(node, yaml.SequenceNode):

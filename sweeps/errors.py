@@ -52,12 +52,13 @@ class Mistake:
 
 
 class SpecError(SweepError):
-    """Every mistake found in one spec, reported at once."""
+    """Every mistake found in one spec, or in what a command was given; reported at once."""
 
-    def __init__(self, mistakes: list[Mistake], source: str = "spec"):
+    def __init__(self, mistakes: list[Mistake], source: str = ""):
         self.mistakes = mistakes
         self.source = source
-        super().__init__("\n".join(f"{source}: {mistake}" for mistake in mistakes))
+        place = f"{source}: " if source else ""
+        super().__init__("\n".join(f"{place}{mistake}" for mistake in mistakes))
 
 
 class PreflightError(SweepError):

@@ -12,7 +12,7 @@
                                                           the part of a GPU where it is measured) or
                                                           ends: finished, interrupted, stopped (on
                                                           request), budget (used up) or refused
-                                                          (no network can be as asked)
+                                                          (data or network cannot be as asked)
     trial     trial, params, seed, baseline, of,          a proposal; `baseline`: of that baseline
               parent, after, epochs                       of `confirm`; `of`: on a fresh seed, the
                                                           configuration of that trial, for test
@@ -201,7 +201,8 @@ def _parse(content: bytes) -> Iterator[tuple[Record, int]]:
         try:
             record = json.loads(content[start:end])
         except ValueError as error:
-            raise JournalError(f"the journal is damaged at byte {start}: {error}") from error
+            reason = getattr(error, "msg", None) or error  # its "line 1" would be the record's own
+            raise JournalError(f"the journal is damaged at byte {start}: {reason}") from error
         start = end + 1
         yield record, start
 

@@ -103,13 +103,13 @@ def _stopping(spec: SweepSpec) -> list[str]:
         ]
     if not rungs:
         return [f"{stopping.name}: no rung below the last epoch, {epochs}: all trials in full"]
-    unit, last = "epochs", f"the last epoch is {epochs}"
+    unit, last = "epoch" if len(rungs) == 1 else "epochs", f"the last epoch is {epochs}"
     if stopping.seconds:
         unit, last = "seconds", f"as the epoch ends that reaches them; {last}"
     last += f"; each counts by its {_counts_by(spec)}"
     best = f"the best 1/{stopping.reduction} {_by_both(spec)}go on at {unit}"
     if stopping.promote:
-        place = f"asha: trials wait at epochs {_listed(rungs)}, and the best"
+        place = f"asha: trials wait at {unit} {_listed(rungs)}, and the best"
         return [f"{place} 1/{stopping.reduction} there are promoted; {last}"]
     if stopping.name == "asha":
         return [f"asha: {best} {_listed(rungs)}; {last}"]

@@ -94,7 +94,7 @@ def checked_spec(spec: SweepSpec | dict[str, Any] | str | Path) -> SweepSpec:
     if isinstance(spec, dict):
         spec = validate(spec)
     if mistakes := check(spec):
-        raise SpecError(mistakes)
+        raise SpecError(mistakes, "spec")
     return spec
 
 
@@ -162,6 +162,8 @@ def _worded(found: ErrorDetails) -> Mistake:
         return Mistake(path, "unknown field", remedy=suggest(location[-1], known))
     if found["type"] == "missing":
         return Mistake(path, "is missing", remedy="Give it a value")
+    if found["type"] == "tuple_type":
+        return Mistake(path, "takes a list", repr(found["input"]), "Write it in [ ]")
     if found["type"] == "model_type":
         kind = getattr(sections, str(found.get("ctx", {}).get("class_name")), None)
         fields = ", ".join(kind.model_fields) if kind else "its fields"

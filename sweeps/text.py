@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 def suggest(name: str, known: list[str]) -> str:
     """`Did you mean …? Known: …`, shortened to the nearest when the list is long."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    found = difflib.get_close_matches(name.lower(), map(str.lower, known), n=3, cutoff=0.5)
+    close = [each for low in dict.fromkeys(found) for each in known if each.lower() == low]
     hint = f"Did you mean {close[0]}? " if close else ""
-    if len(known) > 40:
+    if len(known) > 30:
         known = [*close[1:], f"… ({len(known)} in all)"]
     return f"{hint}Known: {', '.join(known)}" if known else hint.strip()
 

@@ -28,6 +28,7 @@ def check(spec: SweepSpec) -> list[Mistake]:
         *networks.models(spec),
         *networks.places(spec),
         *training.batches(spec),
+        *training.enough_images(spec),
         *training.loop(spec),
         *searching.search(spec),
         *searching.lenders(spec),

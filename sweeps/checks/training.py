@@ -19,7 +19,7 @@ from sweeps.errors import Mistake
 from sweeps.service import TIMINGS
 from sweeps.spec import GROUPED, SweepSpec, space_size
 from sweeps.text import suggest
-from sweeps.trial.locate import check_import_path
+from sweeps.trial.locate import check_import_path, most_images
 from sweeps.values import Arm, arms_of, values_in, values_of
 
 METRICS = {
@@ -51,6 +51,20 @@ def batches(spec: SweepSpec) -> Iterator[Mistake]:
             yield from _listed_sizes(spec, arm)
         else:
             yield from _values_that_fit_nowhere(spec, arm)
+
+
+def enough_images(spec: SweepSpec) -> Iterator[Mistake]:
+    """A batch larger than the data; where only the data can tell, that is found as it is read."""
+    images = most_images(spec.data)
+    for batch in values_of(spec, BATCH):
+        if images is not None and batch > images:
+            yield larger_than(images, batch)
+
+
+def larger_than(images: int, batch: int) -> Mistake:
+    """That a batch has more images than are left to train on."""
+    rule, found = "an epoch needs at least one batch", f"batch {batch}, {images} training images"
+    return Mistake(BATCH, rule, found, "Lower it, or raise data.limit or lower data.validation")
 
 
 def _values_that_fit_nowhere(spec: SweepSpec, arm: Arm) -> Iterator[Mistake]:

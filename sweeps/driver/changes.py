@@ -219,18 +219,15 @@ def _more_epochs(spec: SweepSpec, epochs: int | None) -> dict[str, Any]:
         rule = "must be above the sweep's epochs"
         raise SpecError([Mistake("--epochs", rule, f"{epochs}; the sweep has {now}")])
     if "cosine" in values_of(spec, "training.schedule.name") and not spec.training.loop:
-        raise SpecError(
-            [
-                Mistake(
-                    "--epochs",
-                    "a cosine schedule has come to its end with its last epoch; a longer one is "
-                    "another configuration",
-                    f"{epochs} after {now}",
-                    "Run a new sweep with that many epochs; or add --restart-schedule: each trial "
-                    "trained in full goes on as a new one, with a cosine over the added epochs",
-                )
-            ]
+        rule = (
+            "a cosine schedule has come to its end with its last epoch; a longer one is another "
+            "configuration"
         )
+        remedy = (
+            "Run a new sweep with that many epochs; or add --restart-schedule: each trial trained "
+            "in full goes on as a new one, with a cosine over the added epochs"
+        )
+        raise SpecError([Mistake("--epochs", rule, f"{epochs} after {now}", remedy)])
     return {"training.epochs": epochs}
 
 

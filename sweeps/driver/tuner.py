@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sweeps.checks.training import larger_than
 from sweeps.driver import cluster, nodes, packing
 from sweeps.driver.folder import opened
 from sweeps.errors import UNWRITABLE, JournalError, PreflightError, SweepError, SweepStopped
@@ -96,15 +97,16 @@ def _drive(
             if not origin(folder):
                 nodes.check_shared(folder)
             conductor = modules.result().Conductor(journal, observe)
+            images = _loaded(data, conductor)
             shared: dict[str, float] = {}
             if state.spec.resources.gpus_per_trial == "auto":
-                conductor.spec = packing.packed(conductor.spec, data.result(), str(Path.cwd()))
+                conductor.spec = packing.packed(conductor.spec, images, str(Path.cwd()))
                 places = cluster.places(conductor.spec.resources, address)
                 shared = {"gpus_per_trial": conductor.spec.resources.gpus}
             counted = cluster.Places(conductor.spec.resources, places, address)
             try:
                 conductor.session("started", **shared)
-                ending = _fit(conductor, data, folder, counted)
+                ending = _fit(conductor, images, folder, counted)
             except BaseException:
                 conductor.session("interrupted")
                 raise
@@ -155,14 +157,20 @@ def _load(spec: SweepSpec) -> Any:
     images = training_images(spec.data, data)
     largest = max(values_of(spec, "training.batch_size"))
     if images < largest:
-        raise PreflightError(
-            f"training.batch_size: an epoch needs at least one batch (batch {largest}, "
-            f"{images} training images). Lower batch_size or raise data.limit"
-        )
+        raise PreflightError(str(larger_than(images, largest)))
     return data
 
 
-def _fit(conductor: Any, data: Future, folder: Path, places: cluster.Places) -> Any:
+def _loaded(data: Future, conductor: Any) -> Any:
+    """What `_load` gives; where it cannot, the journal says why the sweep does not begin."""
+    try:
+        return data.result()
+    except SweepError as error:
+        conductor.session("refused", str(error).partition("\n")[0])
+        raise
+
+
+def _fit(conductor: Any, data: Any, folder: Path, places: cluster.Places) -> Any:
     """Let Tune run until nothing is left to hand out; gives the reason if it was before the end."""
     from ray import tune
 
@@ -177,7 +185,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: cluster.Places) -> 
     actor = tune.with_parameters(
         TrialActor,
         spec=conductor.spec.model_dump(mode="json"),
-        data=data.result(),
+        data=data,
         path=str(Path.cwd()),
     )
     ending, devices = Ending(conductor, folder), Devices(conductor, cluster.gpus)

@@ -127,6 +127,7 @@ def standing(sweep: Sweep) -> str:
         "interrupted": "interrupted",
         "stopped": "stopped",
         "budget": last.get("reason"),
+        "refused": f"refused: {last.get('reason')}",
     }
     return known.get(last.get("state", "")) or "not finished"
 

@@ -18,13 +18,10 @@ from sweeps.spec import DataSpec
 from sweeps.trial.arrays import Dataset, from_arrays
 from sweeps.trial.folder import ImageFiles, read_image_folder
 from sweeps.trial.imports import load_object
-from sweeps.trial.locate import check_data, data_root, how_to_get
+from sweeps.trial.locate import DIGITS, check_data, data_root, how_to_get, left_to_train
 from sweeps.trial.streams import numpy_generator
 
 __all__ = ["Data", "Dataset", "ImageFiles", "load", "stratified_order"]
-
-DIGITS_TEST = 297
-"""Of 1,797 digits, so that 1,500 are left to train and validate on."""
 
 Data = Dataset | ImageFiles
 
@@ -69,8 +66,7 @@ def check_test_images(spec: DataSpec, data: Data) -> None:
 
 def training_images(spec: DataSpec, data: Data) -> int:
     """How many images an epoch visits: all, but for those held out for validation."""
-    count = len(data.train_labels)
-    return count if spec.evaluate == "test" else count - round(count * spec.validation)
+    return left_to_train(spec, len(data.train_labels))
 
 
 def stratified_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -91,7 +87,7 @@ def _digits() -> Dataset:
     images = np.rint(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = table[:, -1].astype(np.int64)
     order = stratified_order(labels, numpy_generator(0, "split"))
-    test, train = order[:DIGITS_TEST], order[DIGITS_TEST:]
+    test, train = order[:-DIGITS], order[-DIGITS:]
     return Dataset(images[train], labels[train], images[test], labels[test], classes=10)
 
 

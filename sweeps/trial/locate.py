@@ -11,7 +11,16 @@ from sweeps.errors import Mistake
 from sweeps.spec import DataSpec
 from sweeps.trial.imports import check_import_path
 
-__all__ = ["IMAGE_SUFFIXES", "check_data", "check_import_path", "class_folders", "data_root"]
+__all__ = [
+    "DIGITS",
+    "IMAGE_SUFFIXES",
+    "check_data",
+    "check_import_path",
+    "class_folders",
+    "data_root",
+    "left_to_train",
+    "most_images",
+]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 
@@ -23,6 +32,8 @@ class _Download:
     folder: str
     files: tuple[str, ...]
     size: str
+    images: int
+    """In its training split."""
 
 
 _IDX = tuple(
@@ -30,12 +41,14 @@ _IDX = tuple(
 )
 _CIFAR10 = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta")
 _DOWNLOADS = {
-    "mnist": _Download("MNIST/raw", _IDX, "12 MB"),
-    "fashion_mnist": _Download("FashionMNIST/raw", _IDX, "31 MB"),
-    "cifar10": _Download("cifar-10-batches-py", _CIFAR10, "170 MB"),
-    "cifar100": _Download("cifar-100-python", ("train", "test", "meta"), "169 MB"),
+    "mnist": _Download("MNIST/raw", _IDX, "12 MB", 60_000),
+    "fashion_mnist": _Download("FashionMNIST/raw", _IDX, "31 MB", 60_000),
+    "cifar10": _Download("cifar-10-batches-py", _CIFAR10, "170 MB", 50_000),
+    "cifar100": _Download("cifar-100-python", ("train", "test", "meta"), "169 MB", 50_000),
 }
 KNOWN = ("digits", *_DOWNLOADS, "image_folder")
+DIGITS = 1_500
+"""Of scikit-learn's 1,797 digits those to train and validate on."""
 
 
 def data_root(spec: DataSpec) -> Path:
@@ -57,6 +70,18 @@ def check_data(spec: DataSpec) -> list[Mistake]:
     if spec.name in _DOWNLOADS:
         return _check_download(spec, _DOWNLOADS[spec.name])
     return []
+
+
+def most_images(spec: DataSpec) -> int | None:
+    """How many images an epoch visits at most, as far as the spec alone can tell; None: unknown."""
+    whole = _DOWNLOADS[spec.name].images if spec.name in _DOWNLOADS else None
+    known = [count for count in (DIGITS if spec.name == "digits" else whole, spec.limit) if count]
+    return left_to_train(spec, min(known)) if known else None
+
+
+def left_to_train(spec: DataSpec, images: int) -> int:
+    """Of so many training images those that are not held out for validation."""
+    return images if spec.evaluate == "test" else images - round(images * spec.validation)
 
 
 def how_to_get(spec: DataSpec) -> str:

@@ -136,7 +136,7 @@ def test_a_budget_that_the_children_do_not_fit_into_is_refused(tmp_path, epochs,
         more(tmp_path / "s", epochs)
     needed = 2 * (epochs - 9)
     assert str(found.value) == (
-        "spec: budget.max_epochs: is used up before all that go on are trained "
+        "budget.max_epochs: is used up before all that go on are trained "
         f"(found {limit}; 18 used, {needed} to come). Add --max-epochs {limit + 1}"
     )
     assert (tmp_path / "s" / "journal.jsonl").read_bytes() == before

@@ -12,6 +12,7 @@ import pytest
 import sweeps
 from sweeps.driver import cluster
 from sweeps.errors import PreflightError
+from sweeps.report.status import status
 from sweeps.spec import ResourcesSpec
 
 ROOT = Path(__file__).parents[2]
@@ -235,10 +236,14 @@ def test_a_network_that_cannot_be_is_refused_and_the_name_stays_free(storage) ->
     assert sweeps.run({**spec, "search": {"trials": 1, "sampler": "random"}}).best
 
 
-def test_a_batch_larger_than_the_images_is_refused(storage) -> None:
-    spec = {"name": "big", "storage": str(storage), **TINY, "training": {"batch_size": 4096}}
+def test_a_batch_larger_than_the_users_own_images_is_refused(storage, own) -> None:
+    own_data = {"data": {"name": "own_parts:images"}, "training": {"batch_size": 4096}}
+    spec = {"name": "big", "storage": str(storage), **TINY, **own_data}
     with pytest.raises(PreflightError, match="an epoch needs at least one batch"):
         sweeps.run(spec)
+    text = status(sweeps.load("big", storage=str(storage)))
+    assert "big: refused" in text and "an epoch needs at least one batch" in text
+    assert sweeps.run({**spec, "training": TINY["training"], "search": {"trials": 1}}).best
 
 
 def test_two_objectives_under_rungs_in_seconds(storage) -> None:

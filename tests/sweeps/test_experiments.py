@@ -215,6 +215,8 @@ def test_an_unknown_name_and_missing_data_are_mistakes(tmp_path, monkeypatch) ->
     done = CliRunner().invoke(main, ["reproduce", "c100_gin"])
     assert done.exit_code == 2
     assert "no such experiment (found c100_gin). Did you mean c100_gni?" in done.stderr
+    done = CliRunner().invoke(main, ["reproduce", "C100_GNI"])
+    assert "Did you mean c100_gni? Known: " in done.stderr and "hoffer" not in done.stderr
     done = CliRunner().invoke(main, ["reproduce", "i1k_resnet50_gni"])
     assert done.exit_code == 2
     missing = f"no {tmp_path}/data/imagenet/train"

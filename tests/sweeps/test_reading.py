@@ -113,6 +113,20 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
             "model: {norm: {kind: ghost_batch, ghost_size: 16}}\nsearch: {sampler: grid}",
             "need a choice of them",
         ),
+        (
+            "training:\n  batch_size: 1201",
+            "line 2: training.batch_size: an epoch needs at least one batch (found batch 1201, "
+            "1200 training images). Lower it, or raise data.limit or lower data.validation",
+        ),
+        (
+            "space: {training.batch_size: {int: [64, 1201]}}",
+            "space.training.batch_size: an epoch needs at least one batch",
+        ),
+        (
+            "data: {name: 'sweeps.trial.standins:mnist', limit: 100}",
+            "found batch 128, 80 training images",
+        ),
+        ("search: {from: mnist}", "search.from: takes a list (found 'mnist'). Write it in [ ]"),
         ("training: {accumulate: 128}", "leaves one image a forward pass"),
         ("training: {epochs: true}", "a number is needed, found true"),
         ("data: {flip: 'yes'}", "true or false is needed, found 'yes'"),
@@ -132,6 +146,7 @@ def test_all_mistakes_at_once_with_their_lines() -> None:
         ("training: {optimizer: {lr: .nan}}", "finite number"),
         ("name: a/b", "name"),
         ("name: x\nname: y", "the key stands twice"),
+        ("data: {<<: {flip: true}, <<: {name: digits}}", "data.<<: the key stands twice"),
         ("training: [1, 2", "not readable"),
         ("name: x\x07y", "not readable: special characters are not allowed"),
         ("name: 2026-13-45", "not readable: month must be in 1..12"),

@@ -173,6 +173,7 @@ def test_hyperbands_brackets_are_a_function_of_the_number() -> None:
     [
         ({"name": "none"}, ["stopping   none", "epochs     at most 864, at least 864"]),
         ({"name": "asha"}, ["go on at epochs 1, 3, 9;", "epochs     at most 864, at least 58"]),
+        ({"grace": 9}, ["go on at epoch 9;"]),
         ({}, ["each counts by its best epoch so far"]),
         ({"compare": "last"}, ["each counts by its epoch there"]),
         (
