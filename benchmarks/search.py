@@ -7,7 +7,8 @@ and no training). Four simulated workers, every epoch takes about one unit of ti
 when its epochs are used up. A searcher sees three of the six seeds; its regret is measured on the
 mean of the other three: how far the configuration that it would name is behind the best of the
 whole table. It names the best mean of last values among the points trained in full; before there
-is one, the best last value. Search k takes the k-th of the 20 ways to choose three seeds.
+is one, the best last value. Search k takes the k-th of the 20 ways to choose three seeds;
+the intervals take searches as independent, though those of the same three seeds are less so.
 
 What all arms share: the points are those of the table, five axes of ordered levels that each
 searcher knows as integers from 0, so that no arm depends on how a table is read between its points;

@@ -59,8 +59,13 @@ def _divisors(size: int) -> str:
 
 
 def combinations(spec: SweepSpec, arm: Arm) -> Iterator[dict[str, Any]]:
-    """Every combination of sizes that the space holds in one arm."""
+    """Every combination of sizes that the space holds in one arm.
+
+    The noise's ghost size is only one of its values where no rule looks at it.
+    """
     axes = [_listed(spec, path, arm) for path in SIZES]
+    if not spec.search.ghost_within_batch:
+        axes[SIZES.index(GHOSTS)] = axes[SIZES.index(GHOSTS)][:1]
     return (dict(zip(SIZES, values, strict=True)) for values in itertools.product(*axes))
 
 

@@ -33,7 +33,9 @@ def preview(spec: SweepSpec) -> str:
     tested = baselines.confirmations(spec) * epochs
     most = sum(map(trial_count, searches)) * epochs + tested
     lines += _confirmation(spec)
-    lines.append(f"epochs     at most {most}, at least {sum(map(least_epochs, searches)) + tested}")
+    least = sum(map(least_epochs, searches)) + tested
+    cap = spec.budget.max_epochs or most
+    lines.append(f"epochs     at most {min(most, cap)}, at least {min(least, cap)}")
     return "\n".join(lines)
 
 

@@ -74,14 +74,25 @@ def due(state: State) -> list[Due]:
     assert state.spec is not None
     if state.spec.confirm is None or not searched(state):
         return []
-    there = {(t.of, t.seed) for t in state.trials.values()}
     arms = chosen(state)
+    there = {(t.of, t.seed) for arm in arms for t in on_fresh_seeds(state, arm.trial.number)}
     return [
         Due(arm, seed)
         for seed in fresh_seeds(state.spec)
         for arm in arms
         if (arm.trial.number, seed) not in there
     ]
+
+
+def on_fresh_seeds(state: State, number: int) -> list[Trial]:
+    """The confirmations of configuration `number`, without those tested at a shorter length.
+
+    Those are from before `extend --epochs`; others, of the new length, take their place.
+    """
+    assert state.spec is not None
+    last = state.spec.training.epochs
+    mine = [trial for trial in state.trials.values() if trial.of == number]
+    return [trial for trial in mine if trial.status != "finished" or trial.epoch >= last]
 
 
 def expected(state: State) -> int:

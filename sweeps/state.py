@@ -177,7 +177,9 @@ class State:
         if not self.sessions or self.sessions[-1]["state"] != "started":
             return False
         if record["kind"] == "session":
-            return record["state"] != "started"
+            return record["state"] not in ("started", "refused")
+        if record["kind"] == "device" and not record["out"]:  # `retry --gpus` writes it too
+            return False
         if record["kind"] == "end":  # what a last result decided, the next driver may write
             return all(
                 r["decision"] == "continue" for r in self.trials[record["trial"]].results[-1:]

@@ -90,6 +90,11 @@ def student_interval(values: Values, confidence: float = 0.95) -> Interval | Non
     return Interval(mean(values) - half, mean(values) + half)
 
 
+def alike(values: Values) -> bool:
+    """Whether they are all equal, but for rounding."""
+    return max(values) - min(values) <= _ROUNDING
+
+
 def paired_p(differences: Values) -> float | None:
     """Two-sided p of the paired t test that the mean difference is 0; None for a single one.
 
@@ -100,7 +105,7 @@ def paired_p(differences: Values) -> float | None:
     if spread is None:
         return None
     centre = mean(differences)
-    if max(differences) - min(differences) <= _ROUNDING:
+    if alike(differences):
         return 0.5 ** (n - 1) if abs(centre) > _ROUNDING else 1.0
     from scipy.stats import t
 

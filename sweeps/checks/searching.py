@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -87,9 +86,9 @@ def _fits_nowhere(spec: SweepSpec, point: dict[str, Scalar]) -> Mistake | None:
     """A rule that the point's sizes break, whatever the other axes give."""
     given, mistake = {path: v for path, v in point.items() if path in SIZES}, None
     for arm in arms_of(spec) if given else []:
-        for sizes in itertools.islice(combinations(spec, arm), MANY_COMBINATIONS):
+        for index, sizes in enumerate(combinations(spec, arm)):
             mistake = broken_by(sizes | given, within_batch=spec.search.ghost_within_batch)
-            if mistake is None:
+            if mistake is None or index == MANY_COMBINATIONS:
                 return None
     return mistake
 

@@ -68,12 +68,17 @@ def larger_than(images: int, batch: int) -> Mistake:
 
 
 def _values_that_fit_nowhere(spec: SweepSpec, arm: Arm) -> Iterator[Mistake]:
-    """For each listed or fixed value that every combination with it breaks a rule: the first."""
+    """For each listed or fixed value that every combination with it breaks a rule: the first.
+
+    Of more than can be looked through, none: one that fits may be among the rest.
+    """
     ranged = [p for p in SIZES if p in spec.space and spec.space[p].kind in ("int", "logint")]
     listed = {p: values_in(spec, p, arm) for p in SIZES if p not in ranged}
     missing = {(path, value): None for path, values in listed.items() for value in values}
     found: dict[tuple[str, object], Mistake] = {}
-    for sizes in itertools.islice(combinations(spec, arm), MANY_COMBINATIONS):
+    for index, sizes in enumerate(combinations(spec, arm)):
+        if index == MANY_COMBINATIONS:
+            return
         mistake = broken_by(sizes, within_batch=spec.search.ghost_within_batch)
         for pair in sizes.items():
             if mistake is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweeps import statistics
-from sweeps.selection import Chosen
+from sweeps.selection import Chosen, on_fresh_seeds
 from sweeps.state import State, Trial
 from sweeps.statistics import Interval
 from sweeps.text import short_names
@@ -73,7 +73,7 @@ def arm(state: State, picked: Chosen) -> Arm:
     """What the journal says of one chosen configuration."""
     assert state.spec is not None and state.spec.confirm is not None
     confirm, number = state.spec.confirm, picked.trial.number
-    trials = [t for t in state.trials.values() if t.of == number]
+    trials = on_fresh_seeds(state, number)
     measured = {t.seed: v for t in trials if (v := tested(state, t)) is not None}
     values = dict(sorted(measured.items()))
     found = list(values.values())

@@ -10,7 +10,7 @@ from sweeps.baselines import confirmations, fresh_seeds, tuned
 from sweeps.confirmed.arms import Arm, Comparison, arm, comparisons
 from sweeps.confirmed.verdict import verdict
 from sweeps.confirming import ConfirmSpec
-from sweeps.selection import Chosen, chosen, due, searched
+from sweeps.selection import Chosen, chosen, due, on_fresh_seeds, searched
 from sweeps.spec import SweepSpec
 from sweeps.state import State
 
@@ -53,7 +53,7 @@ def confirmation_of(state: State) -> Confirmation | None:
         return None
     over = searched(state)
     picked = chosen(state) if over else []
-    trials = [t for t in state.trials.values() if t.of in {c.trial.number for c in picked}]
+    trials = [t for each in picked for t in on_fresh_seeds(state, each.trial.number)]
     done = sum(t.end is not None for t in trials)
     total = len(trials) + len(due(state)) if over else confirmations(spec)
     complete = over and done == total
@@ -131,7 +131,14 @@ def _missing(state: State, picked: list[Chosen], arms: list[Arm]) -> Iterator[st
             why = ", ".join(f"{seed} {status}" for seed, status in each.lost.items())
             yield f"Of {each.name}, the seeds {why}; their pairs are left out."
     known = {each.trial.number for each in picked}
-    stale = {t.of for t in state.trials.values() if t.of is not None and t.of not in known}
-    if stale:
+    tested = {t.of for t in state.trials.values() if t.of is not None}
+    if stale := tested - known:
         numbers = ", ".join(map(str, sorted(stale)))
         yield f"Configurations tested before the search went on, no longer chosen: {numbers}."
+    if shorter := {n for n in tested if len(on_fresh_seeds(state, n)) < _tests(state, n)}:
+        numbers = ", ".join(map(str, sorted(shorter)))
+        yield f"Tested at fewer epochs too, which does not count here: {numbers}."
+
+
+def _tests(state: State, number: int) -> int:
+    return sum(trial.of == number for trial in state.trials.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sweeps import statistics
 from sweeps.confirmed.arms import Arm, Comparison
 
 
@@ -10,8 +11,8 @@ def verdict(
 ) -> str:
     """What the comparisons come to; with several baselines a clause for each.
 
-    Of several configurations it speaks of the first by validation: the best on test data would look
-    better than it is.
+    Of several configurations it tells the figures of the first by validation, since the best on
+    test data would look better than it is; where others are better or worse, those beside them.
 
     Args:
         arms: best on validation first.
@@ -48,11 +49,26 @@ class _Words:
 
     def against(self, baseline: str, found: list[Comparison]) -> str:
         """The clause on one baseline."""
-        better = [c for c in found if c.finding == "better"]
-        worse = [c for c in found if c.finding == "worse"]
-        every, first = len(found), (better or worse or found)[0]
-        if first.interval is None:
-            return f"nothing is known of {baseline}: {first.n} paired seeds have values"
+        known = [c for c in found if c.interval]
+        if not known:
+            most = max(c.n for c in found)
+            return f"nothing is known of {baseline}: {most} paired seeds have values"
+        better = [c for c in known if c.finding == "better"]
+        worse = [c for c in known if c.finding == "worse"]
+        every, first = len(found), (better or worse or known)[0]
+        if first is known[0]:
+            return self._said(baseline, better, worse, first, every)
+        foremost = f"{self._named(known[0])}, the first by validation: {self._size(known[0], True)}"
+        return f"{self._said(baseline, better, worse, first, every)}, and {foremost}"
+
+    def _said(
+        self,
+        baseline: str,
+        better: list[Comparison],
+        worse: list[Comparison],
+        first: Comparison,
+        every: int,
+    ) -> str:
         if better:
             verb = "beats" if len(better) == 1 else "beat"
             return f"{self._of(better, every)} {verb} {baseline}{self._by(first, every)}"
@@ -82,11 +98,12 @@ class _Words:
         scale, unit, digits = (100, " points", ".2f") if self._points else (1, "", ".4g")
         mean = scale * (found.mean if signed else abs(found.mean))
         half = scale * (found.interval.high - found.interval.low) / 2
-        return (
-            f"{mean:{'+' if signed else ''}{digits}} ± {half:{digits}}{unit} "
-            f"({self._confidence} interval, n = {found.n} paired seeds, "
-            f"p = {found.adjusted:.2g}{self._holm})"
-        )
+        shown = f"{mean:{'+' if signed else ''}{digits}}"
+        p = f"p = {found.adjusted:.2g}{self._holm}"
+        if statistics.alike(list(found.differences.values())):  # without a spread no interval
+            return f"{shown}{unit} in each of n = {found.n} paired seeds (sign test, {p})"
+        of = f"{self._confidence} interval, n = {found.n} paired seeds"
+        return f"{shown} ± {half:{digits}}{unit} ({of}, {p})"
 
     def _named(self, found: Comparison) -> str:
         arm = self._ours[found.arm]

@@ -21,15 +21,19 @@ def used_up(state: State, live: set[int], now: float) -> str:
         now: the time.
     """
     assert state.spec is not None
-    budget, gpus = state.spec.budget, _gpus(state)
+    budget = state.spec.budget
     hours = (state.seconds + (now - state.updated if state.sessions else 0.0)) / 3600
     if budget.max_hours is not None and hours >= budget.max_hours:
         return f"budget.max_hours of {budget.max_hours:g} is used up"
     running = sum(now - _last(state, number) for number in live)
-    gpu_hours = gpus * (state.trial_seconds + running) / 3600
-    if budget.max_gpu_hours is not None and gpu_hours >= budget.max_gpu_hours:
+    if budget.max_gpu_hours is not None and gpu_hours(state, running) >= budget.max_gpu_hours:
         return f"budget.max_gpu_hours of {budget.max_gpu_hours:g} is used up"
     return ""
+
+
+def gpu_hours(state: State, running: float = 0.0) -> float:
+    """Hours of trials times their GPUs, with those of live trials since their last records."""
+    return _gpus(state) * (state.trial_seconds + running) / 3600
 
 
 def _gpus(state: State) -> float:

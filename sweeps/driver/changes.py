@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sweeps.baselines import planned
 from sweeps.checks import check
+from sweeps.driver.budget import gpu_hours
 from sweeps.driver.children import children
 from sweeps.driver.folder import opened
 from sweeps.errors import Mistake, SpecError, SweepBusy, SweepNotFound
@@ -79,7 +80,7 @@ def extend(
         for child in born:
             journal.write("trial", trial=len(journal.state.trials), **child)
         if epochs and not restart_schedule:
-            _reopen(journal, ("finished",))
+            _reopen(journal, ("finished",), confirmations=False)
         if trials and spec.stopping.promote:
             _reopen(journal, ("pruned",))  # they wait at their rungs again
         # Last: cut short before it, the sweep is as long as it was and the command can be repeated.
@@ -154,8 +155,12 @@ def _check_retry(state: State, failed: bool, gpus: bool) -> None:
         raise SpecError([Mistake(asked, rule, remedy="`sweeps resume` goes on with the rest")])
 
 
-def _reopen(journal: Journal, statuses: tuple[str, ...]) -> list[int]:
-    trials = [t for t in journal.state.trials.values() if t.status in statuses]
+def _reopen(
+    journal: Journal, statuses: tuple[str, ...], *, confirmations: bool = True
+) -> list[int]:
+    """Open those trials again; what was tested may stay so, and is trained anew if it is chosen."""
+    known = journal.state.trials.values()
+    trials = [t for t in known if t.status in statuses and (confirmations or t.of is None)]
     for trial in trials:
         assert trial.end is not None
         journal.write(
@@ -188,6 +193,7 @@ def _check_budget(state: State, budget: BudgetSpec, born: list[dict[str, Any]]) 
         "max_trials": sum(trial.parent is None for trial in state.trials.values()) - 1,
         "max_epochs": state.epochs,
         "max_hours": state.seconds / 3600,
+        "max_gpu_hours": gpu_hours(state),
     }
     for name, amount in used.items():
         limit = getattr(budget, name)

@@ -78,7 +78,10 @@ def _fixed(value: float | None, digits: int = 4) -> str:
 
 
 def _note(found: Confirmation) -> str:
-    of_mean = "bootstrap" if len(found.seeds) >= FEWEST else "Student's"
+    enough = [len(arm.values) >= FEWEST for arm in found.arms]
+    of_mean = "bootstrap" if all(enough) else "Student's"
+    if any(enough) and not all(enough):
+        of_mean = f"bootstrap (below {FEWEST} seeds Student's)"
     text = (
         f"Test figures of configurations chosen on validation, each trained in full on the same "
         f"{len(found.seeds)} fresh seeds ({found.seeds[0]} to {found.seeds[-1]}), tested once. "

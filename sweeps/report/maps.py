@@ -118,8 +118,13 @@ def _draw_colours(figure: Figure, axes: Axes, shades: ScalarMappable, sweep: Swe
 def _draw_ridges(axes: Axes) -> None:
     """Lines along which N/s² is constant, each labelled near where it leaves the picture."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    logarithmic = axes.get_xscale() == "log"
     for nu in RIDGES:
-        xs = [left * (right / left) ** (k / 60) for k in range(61)]
+        shares = [k / 60 for k in range(61)]
+        if logarithmic:
+            xs = [left * (right / left) ** share for share in shares]
+        else:
+            xs = [x for share in shares if (x := left + (right - left) * share) > 0]
         line = [(x, math.sqrt(x / nu)) for x in xs if bottom < math.sqrt(x / nu) < top]
         if len(line) < 2:
             continue

@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 from mlflow.entities import Param
 
+from sweeps.selection import on_fresh_seeds
 from sweeps.state import Record, State, Trial
 from sweeps.track.artifacts import brought, checkpoints, error_summary
 from sweeps.track.rows import (
@@ -161,7 +162,8 @@ class Projection:
         for number, known in runs.configurations.items():
             if not closing and number not in found:
                 continue
-            trials = [t for t in self.state.trials.values() if t.of == number]
+            tested = [t for t in self.state.trials.values() if t.of == number]
+            trials = on_fresh_seeds(self.state, number) or tested
             rows = configuration_rows(spec, trials)
             last = max(t.end["time"] if t.end else t.proposed for t in trials)
             params = [] if known.params else [Param(k, str(v)) for k, v in trials[0].params.items()]

@@ -78,6 +78,14 @@ def test_budgets_of_hours_count_every_session(tmp_path, monkeypatch) -> None:
         assert "max_gpu_hours of 1.5" in budget.used_up(state, conductor.live, now + 3600)
 
 
+def test_gpu_hours_that_are_used_up_are_told_before_a_sweep_is_extended(tmp_path) -> None:
+    limited = spec(budget={"max_gpu_hours": 1e-9}, resources={"gpus_per_trial": 0.5})
+    run(limited, tmp_path / "s")
+    with pytest.raises(SpecError, match=r"budget\.max_gpu_hours: is used up already .*--max-gpu-h"):
+        changes.extend(tmp_path / "s", trials=1)
+    changes.extend(tmp_path / "s", trials=1, max_gpu_hours=1)
+
+
 def test_pauses_between_drivers_use_no_budget(tmp_path, monkeypatch) -> None:
     """Also where a driver died after a last result, and the next one writes the end."""
     now = 1000.0

@@ -14,7 +14,7 @@ from sweeps.driver.conductor import Assignment, Conductor
 from sweeps.driver.folder import opened
 from sweeps.driver.views import summary_lines, trial_line
 from sweeps.journal import read
-from sweeps.selection import chosen, due, expected, searched
+from sweeps.selection import chosen, due, expected, on_fresh_seeds, searched
 from sweeps.spec import SweepSpec
 from sweeps.state import State
 
@@ -49,21 +49,21 @@ def on_test(a: Assignment) -> float:
     return 1.5 - validation(a, 9) + noise
 
 
-def drive(conductor: Conductor) -> None:
+def drive(conductor: Conductor, length: int = 9) -> None:
     while a := conductor.next():
-        for epoch in range(a.known_epoch + 1, 10):
+        for epoch in range(a.known_epoch + 1, length + 1):
             metrics = {"val_accuracy": validation(a, epoch)}
-            if a.confirm and epoch == 9:
+            if a.confirm and epoch == length:
                 metrics["test_accuracy"] = on_test(a)
             if conductor.result(a.trial, epoch, metrics):
                 break
 
 
-def run(wanted: SweepSpec, folder, observe=lambda record, state: None) -> State:
+def run(wanted: SweepSpec, folder, observe=lambda record, state: None, length: int = 9) -> State:
     with opened(wanted, folder) as journal:
         conductor = Conductor(journal, observe)
         conductor.session("started")
-        drive(conductor)
+        drive(conductor, length)
         conductor.session("finished" if conductor.complete else "budget")
     return read(folder)
 
@@ -176,6 +176,24 @@ def test_more_trials_choose_anew_and_the_report_says_so(tmp_path) -> None:
     found = confirmation_of(after)
     assert found.complete and {arm.configuration for arm in found.arms} == picked
     assert any("no longer chosen" in line for line in found.missing)
+
+
+def test_more_epochs_test_what_is_chosen_then_at_the_new_length(tmp_path) -> None:
+    before = run(spec(), tmp_path / "s")
+    old = {n: story for n, *story in story(before) if before.trials[n].of is not None}
+    changes.extend(tmp_path / "s", epochs=12)
+    extended = read(tmp_path / "s").spec
+    after = run(extended, tmp_path / "s", length=12)
+    picked = chosen(after)
+    assert {n: story for n, *story in story(after) if n in old} == old, "tested once"
+    for each in picked:
+        trials = on_fresh_seeds(after, each.trial.number)
+        assert [t.epoch for t in trials] == [12] * len(fresh_seeds(extended))
+        assert not {t.number for t in trials} & set(old)
+    found = confirmation_of(after)
+    assert found.complete and found.done == found.total == 3 * len(picked)
+    assert all(len(arm.values) == 3 for arm in found.arms)
+    assert any("Tested at fewer epochs too" in line for line in found.missing)
 
 
 def test_repeats_of_a_point_count_by_their_mean(tmp_path) -> None:

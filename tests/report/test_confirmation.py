@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from scipy import stats
 
 from sweeps import journal
+from sweeps.confirmed.arms import comparisons
+from sweeps.confirmed.verdict import verdict
 from sweeps.report.confirmation import Confirmation, confirmation
 from sweeps.report.exports import exported
 from sweeps.report.results import Sweep
@@ -148,7 +151,8 @@ def test_figures_are_scipys_on_the_paired_values(tmp_path) -> None:
         (
             [0.94, 0.96],
             {"bn": 0.94},
-            r"1 of 2 configurations beats bn: trial 1 \(strength=1.5\) by .* after Holm over 2",
+            r"1 of 2 configurations beats bn: trial 1 \(strength=1.5\) by .* after Holm over 2.*, "
+            r"and trial 0 \(strength=0.5\), the first by validation: [+-]0.0\d ± 0.\d\d points",
         ),
         ([0.95, 0.96], {"bn": 0.94}, r"2 of 2 configurations beat bn: trial 0 .* by 1\.0"),
         (
@@ -157,6 +161,7 @@ def test_figures_are_scipys_on_the_paired_values(tmp_path) -> None:
             r"no difference found between any of 2 configurations and bn: trial 0 .*, [+-]0\.0",
         ),
         ([0.94, 0.93], {"bn": 0.94}, r"no configuration beats bn, and 1 of 2 is worse: trial 1 "),
+        ([0.93, 0.94], {"bn": 0.94}, r"1 of 2 is worse: trial 0 [^:]*\.$"),
         ([0.92, 0.93], {"bn": 0.94}, r"2 of 2 configurations are worse than bn: trial 0 .* 2\.0"),
         (
             [0.95],
@@ -170,6 +175,33 @@ def test_the_verdict(tmp_path, ours, baselines, sentence) -> None:
     verdict = found(tmp_path / "s", ours, baselines).verdict
     assert re.search(sentence, verdict), verdict
     assert verdict.endswith(".") and verdict.count(". ") <= 1
+
+
+def told(result: Confirmation, per_arm: list[list[float]]) -> str:
+    """The verdict where the search's arms have these differences to the baseline `bn`."""
+    *ours, theirs = result.arms
+    arms = [
+        replace(each, values=dict(zip(FRESH, (0.5 + d for d in apart), strict=False)))
+        for each, apart in zip(ours, per_arm, strict=True)
+    ]
+    theirs = replace(theirs, values=dict.fromkeys(FRESH, 0.5))
+    found = comparisons([*arms, theirs], "max", 0.95)
+    return verdict([*arms, theirs], found, "test_accuracy", 0.95)
+
+
+def test_equal_differences_and_lost_seeds(tmp_path) -> None:
+    result = found(tmp_path / "s", [0.94, 0.94], {"bn": 0.94})
+    text = told(result, [[0.01] * 4, [0.0]])
+    assert (
+        "no difference found between any of 2 configurations and bn: trial 0 (strength=0.5), +1.00 "
+        "points in each of n = 4 paired seeds (sign test, p = 0.25 after Holm over 2 comparisons)"
+    ) in text
+    text = told(result, [[0.0], [0.01, 0.011, 0.0105, 0.0095]])
+    assert "1 of 2 configurations beats bn: trial 1 (strength=1.5) by 1.0" in text
+    assert (
+        told(result, [[], [0.0]])
+        == "On unseen data, nothing is known of bn: 1 paired seeds have values."
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,26 @@ def test_the_clock_stands_still_between_two_sessions_and_lanes_do_not_overlap(sw
     assert found == [("n1", 1, 12, 20), ("n2", 2, 1001, 1005)]
 
 
+def test_what_is_written_between_two_drivers_is_no_work(sweep):
+    say = [
+        (10, "session", {"state": "started"}),
+        (10, "trial", {"trial": 0, "params": {}, "seed": 0}),
+        (12, "attempt", {"trial": 0, "attempt": 1, "epoch": 0}),
+        (20, "result", {"trial": 0, "attempt": 1, "epoch": 1, "metrics": {}, "node": "n1",
+                        "decision": "finish", "rung": None}),
+        (500, "session", {"state": "refused", "reason": "no data"}),
+        (700, "end", {"trial": 0, "status": "finished", "epoch": 1, "value": 1.0, "reason": "x",
+                      "error": None}),
+        (800, "trial", {"trial": 1, "params": {}, "seed": 0, "parent": 0, "after": 1,
+                        "epochs": 2}),
+        (900, "device", {"node": "n1", "gpu": "0", "out": False, "reason": "taken back"}),
+        (1000, "session", {"state": "started"}),
+    ]  # fmt: skip
+    state = told(sweep, say)
+    assert Clock(state).spans == [(10, 20), (1000, 1000)]
+    assert state.seconds == 10
+
+
 def test_a_trial_that_waited_in_vain_held_no_node_meanwhile(sweep):
     say = [
         (1, "session", {"state": "started"}),

@@ -263,3 +263,10 @@ def test_torchvision_names_are_torchvisions() -> None:
     )
     assert named == classification
     assert set(torchvision_models()) == classification
+
+
+def test_sizes_of_more_combinations_than_are_looked_through_are_no_mistake() -> None:
+    space = "space: {training.batch_size: {logint: [32, 1024]}, %s}"
+    norm = "\nmodel: {norm: {kind: ghost_batch, ghost_size: 256}}"
+    assert parse(space % "model.noise.ghost_size: {logint: [2, 1024]}" + norm)
+    assert parse(space % "training.accumulate: {int: [1, 999]}" + norm)

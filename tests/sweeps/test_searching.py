@@ -216,3 +216,8 @@ def test_the_preview_names_both_objectives() -> None:
     assert "max val_accuracy and min seconds (the median of its epochs): their Pareto" in text
     assert "the best 1/3 by both objectives go on at epochs" in text
     assert "each counts by its best epoch so far in val_accuracy" in text
+
+
+def test_the_preview_knows_the_budget_of_epochs() -> None:
+    text = preview(spec(training={"epochs": 27}, budget={"max_epochs": 40}))
+    assert text.endswith("epochs     at most 40, at least 40")

@@ -45,7 +45,7 @@ class Clock:
 
     def __init__(self, state: State):
         starts = [r["time"] for r in state.sessions if r["state"] == "started"]
-        times = sorted(_times(state))
+        times = _times(state)
         self.spans: list[tuple[float, float]] = []
         for start, following in zip(starts, [*starts[1:], float("inf")], strict=True):
             last = max((t for t in times if start <= t < following), default=start)
@@ -201,8 +201,13 @@ def _unit(seconds: float) -> tuple[int, str]:
 
 
 def _times(state: State) -> list[float]:
-    times = [r["time"] for r in state.sessions]
+    """Times at which a driver was at work.
+
+    Not of what is written between two: a child proposed, or the end that a last result decided.
+    """
+    times = [r["time"] for r in state.sessions if r["state"] != "refused"]
     for trial in state.trials.values():
-        times += [trial.proposed, *(r["time"] for r in (*trial.attempts, *trial.results))]
-        times += [trial.end["time"]] if trial.end else []
+        times += [r["time"] for r in (*trial.attempts, *trial.results)]
+        decided = any(r["decision"] != "continue" for r in trial.results[-1:])
+        times += [trial.end["time"]] if trial.end and not decided else []
     return times
