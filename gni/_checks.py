@@ -36,7 +36,10 @@ def check_strength(value: object) -> None:
 
 
 def check_eps(value: object, name: str = "eps") -> None:
-    """Raise ValueError unless `value`, the argument `name`, is a finite number >= 0."""
+    """Raise ValueError unless `value`, the argument `name`, is a finite number >= 0.
+
+    At 0 a channel that does not vary is 0/0.
+    """
     if not _is_size(value):
         raise ValueError(
             f"{name} must be a finite number >= 0, got {value!r}; it is added to variances, and "

@@ -1,7 +1,8 @@
 """The gap between training's statistics and eval's, on the same images and weights."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,16 +17,25 @@ Kind = Literal["batch", "ghost", "exclusive", "noise"]
 
 def train_forward(model: nn.Module, inputs: Tensor) -> Any:
     """Run the model in training mode, then put its buffers and modes back."""
-    modes = {module: module.training for module in model.modules()}
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     try:
-        return model.train()(inputs)
+        with _modes_kept(model):
+            return model.train()(inputs)
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(before[name])
+
+
+@contextmanager
+def _modes_kept(model: nn.Module) -> Generator[None]:
+    """Leave each module in the mode in which it was."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,9 @@ def discrepancy(
     """
     sums = [0.0, 0.0, 0.0, 0.0]
     count = 0
-    training = model.training
-    with torch.no_grad():
+    with torch.no_grad(), _modes_kept(model):
         for images, labels in batches:
             outputs = (train_forward(model, images), model.eval()(images))
-            model.train(training)
             for i, logits in enumerate(outputs):
                 sums[i] += float(loss(logits, labels)) * len(labels)
                 sums[i + 2] += float((logits.argmax(1) == labels).sum())
@@ -83,8 +91,9 @@ def discrepancies(
     would make of them. "batch" is measured once, with ghost size 0.
     """
     rows: list[Gap] = []
+    sizes = list(ghost_sizes)
     for kind in kinds:
-        for size in [0] if kind == "batch" else ghost_sizes:
+        for size in [0] if kind == "batch" else sizes:
             changed = copy.deepcopy(model)
             if kind == "noise":
                 add_ghost_noise(changed, size)

@@ -24,6 +24,7 @@ class ExclusiveRule:
 
     def statistics(self, mean_bc: Tensor, var_bc: Tensor) -> Statistics:
         """Return k = 1/std and t = mean of the others."""
+        mean_bc, var_bc = mean_bc.contiguous(), var_bc.contiguous()  # of transposed vectors
         groups = (-1, self.ghost_size, mean_bc.shape[1])
         mean_gnc, var_gnc = mean_bc.view(groups), var_bc.view(groups)
         centre_g1c = mean_gnc.mean(1, keepdim=True)

@@ -1,5 +1,6 @@
 """The noise at every site of a running model, measured and in closed form."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,10 @@ from gni._swap import choose
 
 
 def closed_form(
-    mean_bc: Float[Tensor, "B C"], var_bc: Float[Tensor, "B C"], ghost_size: int, eps: float | int
+    mean_bc: Float[Tensor, "B C"],
+    var_bc: Float[Tensor, "B C"],
+    ghost_size: int,
+    eps: float | Tensor,
 ) -> dict[str, Float[Tensor, "C"]]:
     """Return the exact moments of ghost noise given the batch, per channel.
 
@@ -53,7 +57,8 @@ class SiteNoise:
     """The noise at one site, averaged over channels.
 
     Each quantity three times: measured over draws, by the closed form given the batch, and in the
-    analytic form, as if an instance were one normal value (shift variance 1/N, rho² a χ²/N).
+    analytic form, as if an instance were one normal value (shift variance 1/N, rho² a χ²/N). The
+    closed form is that of draws with replacement; NaN for a site that draws groups.
     """
 
     site: str
@@ -71,7 +76,8 @@ class SiteNoise:
     effect: float
     """Mean square of y - x, in units of the input's variance."""
     effect_first_order: float
-    """s²·(Var shift + Var rho²/4), both by the closed form."""
+    """s²·(Var shift + Var rho²/4), both by the closed form; of what the site does alone, where its
+    `shift` or `scale` is off."""
 
 
 def measure_noise(
@@ -116,11 +122,14 @@ def _measure_site(
     hatted, eps = _normalised(site, x)
     n, s = site.size(), float(site.strength)
     closed = {key: float(value.mean()) for key, value in closed_form(*hatted, n, eps).items()}
+    if site.sampling != "replacement":  # it is that of draws with replacement
+        closed = dict.fromkeys(closed, math.nan)
     tables = [
         draw_by(site.sampling, len(x), n, generator=generator, device=x.device)
         for _ in range(draws)
     ]
-    shift_var, rho2, rho2_var, effect = _simulate(hatted, tables, eps, s)
+    shift, scale = (getattr(site, name, True) for name in ("shift", "scale"))
+    shift_var, rho2, rho2_var, effect = _simulate(hatted, tables, eps, s, shift, scale)
     return SiteNoise(
         site=name,
         ghost_size=n,
@@ -135,11 +144,11 @@ def _measure_site(
         rho2_var_closed=closed["var rho²"],
         rho2_var_analytic=2 * (n - 1) / n**2,
         effect=effect,
-        effect_first_order=s**2 * (closed["delta²"] + closed["var rho²"] / 4),
+        effect_first_order=s**2 * (shift * closed["delta²"] + scale * closed["var rho²"] / 4),
     )
 
 
-def _normalised(site: GhostSite, x: Tensor) -> tuple[Moments, float]:
+def _normalised(site: GhostSite, x: Tensor) -> tuple[Moments, float | Tensor]:
     """Return the instance moments of live channels on the scale of the batch, and eps on it."""
     channel_dim = site.channel_dim if isinstance(site, GhostNoise) else 1
     mean_bc, var_bc = instance_moments(x.detach().double(), channel_dim)
@@ -150,11 +159,16 @@ def _normalised(site: GhostSite, x: Tensor) -> tuple[Moments, float]:
     # A batch norm adds its noise on the normalised scale, a plain site on that of its input.
     if isinstance(site, GhostNoiseBatchNorm):
         return hatted, site.noise_eps
-    return hatted, getattr(site, "eps", 0.0) / float(unit_c.mean())
+    return hatted, getattr(site, "eps", 0.0) / unit_c[live]
 
 
-def _simulate(
-    hatted: Moments, tables: list[Tensor], eps: float | int, strength: float
+def _simulate(  # noqa: PLR0917
+    hatted: Moments,
+    tables: list[Tensor],
+    eps: float | Tensor,
+    strength: float,
+    shifts: bool,
+    scales: bool,
 ) -> tuple[float, float, float, float]:
     """Return Var delta, E rho², Var rho² and the mean square of y - x, averaged over channels."""
     mean_bc, var_bc = hatted
@@ -166,8 +180,8 @@ def _simulate(
     for ghosts in tables:
         ghost = ghost_moments(mean_bc, var_bc, ghosts)
         ratio = (ghost.var + eps) / (ghost.batch.var + eps)
-        gain = ratio.pow(-strength / 2)
-        move = strength * ghost.delta * gain
+        gain = ratio.pow(-strength / 2) if scales else torch.ones_like(ratio)
+        move = strength * ghost.delta * gain if shifts else torch.zeros_like(gain)
         change = square_bc * (gain - 1).square() - 2 * centred_bc * (gain - 1) * move
         shift.append(ghost.delta)
         rho2.append(ratio)

@@ -5,6 +5,7 @@ untouched, and changing back gives the very module. Other norms get a forward ho
 child module, which follows the model's mode and device.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
@@ -93,11 +94,20 @@ def _noisy_class(module: nn.Module) -> type[GhostNoiseBatchNorm] | None:
     """Return the class that a batch norm takes to become noisy; None where none is known."""
     if type(module).__name__ == "BatchNormAct2d" and hasattr(module, "act"):
         return GhostNoiseBatchNormAct2d
-    if type(module).forward is not BatchNorm.forward:
+    if _has_methods(module):
         return None
     return next(
         (new for old, new in zip(PLAIN, NOISY, strict=True) if isinstance(module, old)), None
     )
+
+
+def _has_methods(module: nn.Module) -> bool:
+    """Tell whether the module's class overrides what torch's does, but for how it is built."""
+    lineage: tuple[type, ...] = type(module).__mro__
+    own = itertools.takewhile(lambda each: each not in PLAIN, lineage)
+    values = cast(list[tuple[str, object]], [item for each in own for item in vars(each).items()])
+    overridden = {name for name, value in values if callable(value)} - {"__init__"}
+    return type(module).forward is not BatchNorm.forward or bool(overridden)
 
 
 def check_place(name: str, module: nn.Module) -> None:
@@ -107,7 +117,7 @@ def check_place(name: str, module: nn.Module) -> None:
     if _noisy_class(module) is None:
         raise ValueError(
             "noise goes between the normalisation and the affine of a BatchNorm1d, 2d or 3d that "
-            f"keeps torch's forward, got {type(module).__name__} at {name!r}, {_why_not(module)}; "
+            f"keeps torch's methods, got {type(module).__name__} at {name!r}, {_why_not(module)}; "
             "leave it out with where=, or build it with affine=False and a GhostNoise after it"
         )
 
@@ -120,7 +130,7 @@ def _why_not(module: nn.Module) -> str:
         return "which is noisy already by its own groups"
     if isinstance(module, (nn.LazyBatchNorm1d, nn.LazyBatchNorm2d, nn.LazyBatchNorm3d)):
         return "which has no features before the model has run once"
-    return "whose forward is its own"
+    return "whose methods are its own"
 
 
 def add_one(module: nn.Module, ghost_size: int, strength: Strength) -> None:
@@ -159,10 +169,10 @@ def check_replaceable(name: str, module: nn.Module, kind: str) -> None:
     """Raise ValueError for a batch norm that cannot become a grouped one."""
     if isinstance(module, GROUPED[kind]):
         return
-    plain = isinstance(module, PLAIN) and type(module).forward is BatchNorm.forward
+    plain = isinstance(module, PLAIN) and not _has_methods(module)
     if not plain or (kind == "eval" and cast(Any, module).running_mean is None):
         raise ValueError(
-            "only a BatchNorm1d, 2d or 3d that keeps torch's forward (with running statistics for "
+            "only a BatchNorm1d, 2d or 3d that keeps torch's methods (with running statistics for "
             f"'eval') can be replaced, got {type(module).__name__} at {name!r}; leave it out with "
             "where=, or undo other surgery first"
         )

@@ -19,11 +19,14 @@ def standardise_weight(
     *,
     std: float | Float[Tensor, ""],
     eps: float = 1e-5,
+    eps_in_variance: bool = False,
 ) -> Float[Tensor, "O *rest"]:
     """Give every output channel's weights mean 0 and standard deviation `std` times its gain.
 
-    `w = std·gain·(weight - mean)/sqrt(var + eps)`, the unbiased variance over a channel's fan-in,
-    in float32 or better; gradients flow through mean and variance.
+    `w = std·gain·(weight - mean)/(sqrt(var) + eps)`, the unbiased variance over a channel's fan-in,
+    in float32 or better; gradients flow through mean and variance. With `eps_in_variance` the
+    divisor is sqrt(var + eps), as in normaliser-free networks: weights of a deviation of 0.01 then
+    come out 5 % small at an eps of 1e-5.
 
     Raises:
         ValueError: a fan-in below 2, which has no standard deviation.
@@ -38,7 +41,10 @@ def standardise_weight(
         )
     flat = weight.flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
     var, mean = torch.var_mean(flat, dim=1, correction=1, keepdim=True)
-    factor = (var + eps).rsqrt() * std
+    if eps_in_variance:
+        factor = (var + eps).rsqrt() * std
+    else:  # equal weights have no deviation, and the root of 0 no gradient
+        factor = std / (var.clamp_min(torch.finfo(var.dtype).tiny).sqrt() + eps)
     if gain is not None:
         factor = factor * gain.unsqueeze(1)
     return ((flat - mean) * factor).to(weight.dtype).view_as(weight)
@@ -50,6 +56,7 @@ class Standardised(nn.Module):
     weight: Tensor
     gain: nn.Parameter | None
     init_std: Tensor | None
+    eps_in_variance = False
 
     def init_standardised(self, scale: Scale, gain: bool, eps: float) -> None:
         """Give a constructed layer its options."""
@@ -72,7 +79,9 @@ class Standardised(nn.Module):
         """Return the weight that the layer applies."""
         fan_in = self.weight[0].numel()
         std = 1 / math.sqrt(fan_in) if self.init_std is None else self.init_std
-        return standardise_weight(self.weight, self.gain, std=std, eps=self.eps)
+        return standardise_weight(
+            self.weight, self.gain, std=std, eps=self.eps, eps_in_variance=self.eps_in_variance
+        )
 
     def extra_repr(self) -> str:
         """Show the settings."""
@@ -82,7 +91,7 @@ class Standardised(nn.Module):
 class WSConv2d(Standardised, nn.Conv2d):
     """Conv2d with standardised weights.
 
-    `w = std·gain·(weight - mean)/sqrt(var + eps)` per output channel, unbiased variance; see
+    `w = std·gain·(weight - mean)/(sqrt(var) + eps)` per output channel, unbiased variance; see
     `gni.functional.standardise_weight`. Training and eval are the same and draw nothing.
 
     Differences from the paper's code: its option to keep the initial scale worked only in the first
@@ -100,7 +109,7 @@ class WSConv2d(Standardised, nn.Conv2d):
         scale: "fan_in" scales to 1/√fan_in, "init" to the standard deviation at construction, kept
             in the buffer `init_std`; call `measure_init()` after initialising anew.
         gain: learn a gain per output channel, from 1.
-        eps: added to the variance.
+        eps: added to the deviation.
 
     Shape:
         That of Conv2d.

@@ -37,8 +37,11 @@ def add_ghost_noise(
     have less noise than was asked for, unseen. That is SyncBatchNorm (its batch is spread over
     workers), ghost and exclusive batch norm and EvalNorm (noisy by their own groups; for both,
     build the norm with affine=False and a GhostNoise after it), a lazy one that has not run, and a
-    class with a forward of its own. `where` leaves them out. Norms without a batch's statistics
+    class with methods of its own. `where` leaves them out. Norms without a batch's statistics
     other than LayerNorm and GroupNorm (InstanceNorm, RMSNorm) are no sites and get nothing.
+
+    The samples of a batch are dim 0 of what reaches a norm. In a transformer that puts the sequence
+    first (torch's default, batch_first=False) the ghosts would be drawn over its tokens.
 
     Args:
         model: any torch model; the layer itself will do.
@@ -65,7 +68,7 @@ def add_ghost_noise(
 
 
 def set_ghost_noise(
-    model: nn.Module, *, ghost_size: int | None = None, strength: Strength | None = None
+    model: nn.Module, *, ghost_size: float | int | None = None, strength: Strength | None = None
 ) -> int:
     """Change size or strength at every noise site of a model; return how many sites there are.
 
@@ -74,13 +77,15 @@ def set_ghost_noise(
     (`hold_ghosts(model, batch, as_weights=True)`).
 
     Raises:
-        ValueError: a bad ghost size or strength (nothing is changed then).
+        ValueError: a strength, or a ghost size that one of the sites cannot take (analytic noise
+            takes real ones above 1); nothing is changed then.
     """
+    sites = modules_of(model, NoiseSite)
     if ghost_size is not None:
-        check_ghost_size(ghost_size)
+        for site in sites:
+            site.checked_size(ghost_size)
     if strength is not None:
         check_strength(strength)
-    sites = modules_of(model, NoiseSite)
     for site in sites:
         if ghost_size is not None:
             site.ghost_size = ghost_size
@@ -119,7 +124,7 @@ def replace_batchnorm(
         The number of batch norms that are now of that kind and ghost size.
 
     Raises:
-        ValueError: a bad ghost size, an unknown kind, or a batch norm with a forward of its own
+        ValueError: a bad ghost size, an unknown kind, or a batch norm with methods of its own
             among the chosen (nothing is changed then).
     """
     if kind not in GROUPED:

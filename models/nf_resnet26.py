@@ -32,6 +32,8 @@ class ScaledWSConv2d(gni.WSConv2d):
         (B, channels_in, H, W) → (B, channels, ⌈H / stride⌉, ⌈W / stride⌉), `size` odd.
     """
 
+    eps_in_variance = True
+
     def __init__(self, channels_in: int, channels: int, size: int, stride: int = 1) -> None:
         super().__init__(channels_in, channels, size, stride, size // 2)
 

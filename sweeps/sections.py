@@ -31,7 +31,8 @@ class DataSpec(Frozen):
     """Use only that many images of the training split (train and validation together), and with
     `evaluate: test` as many test images at most."""
     crop_padding: int = Field(default=0, ge=0)
-    """Pixels of zero padding before a random crop back to the image's size; 0: no crop."""
+    """Pixels of zero padding before a random crop back to the image's size; 0: no crop. Streamed
+    images take none: they have their own crops."""
     flip: bool = False
     """Mirror each training image left to right with probability 1/2."""
     normalize: bool = True
@@ -39,7 +40,9 @@ class DataSpec(Frozen):
     image_size: PositiveInt | None = None
     """Side in pixels to which an image folder is resized; others keep their own size."""
     resident_limit: PositiveInt = 4 * 2**30
-    """Bytes of uint8 images up to which an image folder is held in memory; above it is streamed."""
+    """Bytes of uint8 images up to which an image folder is held in memory; above it is streamed,
+    and as is usual for ImageNet it trains on random crops of 8 to 100 % of an image's area and is
+    judged on the middle square of 7/8 of its shorter side."""
 
 
 class NoiseSpec(Frozen):

@@ -30,7 +30,10 @@ class Augmentation:
 
 
 def draw_augmentation(seed: int, epoch: int, count: int, padding: int) -> Augmentation:
-    """An epoch's crops and flips, for the first `count` positions of its order."""
+    """An epoch's crops and flips, for all `count` positions of its order.
+
+    Another count gives other draws, so it is not what a batch size leaves of them.
+    """
     rng = generator(seed, "augmentation", epoch)
     top = torch.randint(2 * padding + 1, (count,), generator=rng)
     left = torch.randint(2 * padding + 1, (count,), generator=rng)

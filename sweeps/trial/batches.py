@@ -180,9 +180,10 @@ class ResidentBatches:
     def train(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See `Batches.train`."""
         spec, used = self._trial.data, self.updates * self._size
-        order = epoch_order(self._trial.seed, epoch, len(self._part.train))[:used]
+        count = len(self._part.train)
+        order = epoch_order(self._trial.seed, epoch, count)[:used]
         indices = self._part.train[order.to(self._device)]
-        draws = draw_augmentation(self._trial.seed, epoch, used, spec.crop_padding)
+        draws = draw_augmentation(self._trial.seed, epoch, count, spec.crop_padding)[:used]
         draws = draws.to(self._device)
         pixels = self._resident.images[0].numel()
         at_once = _PREPARED_AT_ONCE[torch.device(self._device).type]

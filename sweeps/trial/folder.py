@@ -98,9 +98,12 @@ def open_image(files: ImageFiles, path: str) -> Image.Image:
     """One image, decoded, grey or colour as the data set is.
 
     Raises:
-        ValueError: the file is not an image.
+        ValueError: the file is not an image, or has more than 8 bits a value.
     """
     with _opened(Path(files.root) / path) as image:
+        if image.mode[0] in "IF":
+            rule = f"images of 8 bits a value are needed; {path} is of Pillow's mode {image.mode}"
+            raise ValueError(f"{rule}. Convert it, as its scale wants it")
         return image.convert("L" if files.in_channels == 1 else "RGB")
 
 

@@ -84,8 +84,9 @@ def _epoch(trial: TrialSpec, data: Data, updates: list[float], epochs: list[floa
     batch = trial.training.batch_size
     seen = training_images(trial.data, data)
     # Looking at an image takes about a third of training on it: no way back through the network.
-    held_out = (len(data.train_labels) - seen) / 3
-    return update * (seen // batch + held_out / batch)
+    testing = trial.data.evaluate == "test"
+    judged = (len(data.test_labels) if testing else len(data.train_labels) - seen) / 3
+    return update * (seen // batch + judged / batch)
 
 
 def _peak(device: str) -> int:

@@ -12,7 +12,7 @@ from sweeps.errors import PreflightError
 from sweeps.spec import ARM, Scalar, SweepSpec, TrialSpec
 from sweeps.trial.build import build_model
 from sweeps.trial.compiled import require_compiler
-from sweeps.trial.datasets import Data
+from sweeps.trial.datasets import Data, ImageFiles
 from sweeps.trial.start import Weights, misfit
 from sweeps.values import values_of
 
@@ -30,10 +30,14 @@ def rehearse(spec: SweepSpec, data: Data, start: Weights | None = None) -> None:
 
     Raises:
         PreflightError: a network refuses its options, its norms, the shape of the images or the
-            weights; there is no compiler where one is needed.
+            weights; there is no compiler where one is needed; padding does not suit the images.
     """
     if any(values_of(spec, "training.compile")):
         require_compiler(on_gpu=bool(spec.resources.gpus))
+    if spec.data.crop_padding and isinstance(data, ImageFiles):
+        rule = "data.crop_padding is for images in memory; these are streamed, with random crops"
+        remedy = "Leave it out, or raise data.resident_limit"
+        raise PreflightError(f"{rule} (found {spec.data.crop_padding}). {remedy}")
     if spec.data.crop_padding >= data.image_size:
         rule = f"data.crop_padding must be below the image's side of {data.image_size} pixels"
         raise PreflightError(f"{rule} (found {spec.data.crop_padding})")

@@ -86,10 +86,11 @@ def running_mean_var(x, size, momentum, running, start):
     return mean, var
 
 
-def standardise(weight, gain, std, eps):
+def standardise(weight, gain, std, eps, eps_in_variance):
     out = []
     for row in weight:
         mean = row.mean()
         var = ((row - mean) ** 2).sum() / (row.numel() - 1)
-        out.append((row - mean) / torch.sqrt(var + eps) * std)
+        divisor = torch.sqrt(var + eps) if eps_in_variance else torch.sqrt(var) + eps
+        out.append((row - mean) / divisor * std)
     return torch.stack([row * g for row, g in zip(out, gain, strict=True)])

@@ -1,5 +1,6 @@
 """Measured noise agrees with the closed form; the train-test discrepancy has the right sign."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,46 @@ def test_effect_is_that_of_the_layer() -> None:
     change = torch.stack([(layer(x) - x).square().mean() for _ in range(400)]).mean()
     assert abs(row.effect / float(change) - 1) < 0.03
     assert abs(row.effect / row.effect_first_order - 1) < 0.35
+
+
+@pytest.mark.parametrize("switches", [{"shift": False}, {"scale": False}], ids=str)
+def test_effect_of_a_layer_that_does_one_thing(switches: dict[str, bool]) -> None:
+    torch.manual_seed(0)
+    layer = gni.GhostNoise(16, 0.5, eps=0.0, **switches)
+    x = torch.randn(64, 4, 3, dtype=torch.float64)
+    x = (x - x.mean((0, 2), keepdim=True)) / x.std((0, 2), correction=0, keepdim=True)
+    (row,) = analysis.measure_noise(layer, x, draws=400)
+    change = torch.stack([(layer(x) - x).square().mean() for _ in range(400)]).mean()
+    assert abs(row.effect / float(change) - 1) < 0.03
+    assert abs(row.effect / row.effect_first_order - 1) < 0.2
+
+
+def test_each_channel_has_its_own_share_of_eps() -> None:
+    """Of a channel with a variance of a thousandth of eps next to nothing is scaled."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 2, 3, dtype=torch.float64) * torch.tensor([1.0, 1e-3]).view(1, 2, 1)
+    (row,) = analysis.measure_noise(gni.GhostNoise(8, eps=1e-3), x, draws=200)
+    (alone,) = analysis.measure_noise(gni.GhostNoise(8, eps=1e-3), x[:, :1], draws=200)
+    assert abs(row.rho2_var / (alone.rho2_var / 2) - 1) < 0.05
+    assert abs(row.rho2_var_closed / (alone.rho2_var_closed / 2) - 1) < 0.01
+
+
+def test_groups_have_no_closed_form() -> None:
+    layer, x = gni.GhostNoise(8, sampling="shuffled"), torch.randn(32, 2, 3)
+    (row,) = analysis.measure_noise(layer, x, draws=2)
+    assert math.isnan(row.shift_var_closed) and row.shift_var > 0
+
+
+def test_discrepancy_leaves_frozen_layers_frozen_and_takes_sizes_from_anywhere() -> None:
+    model = trained().train()
+    frozen = next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d))
+    frozen.eval()
+    rows = analysis.discrepancies(model, data(), (n for n in (4, 32)), kinds=("ghost", "noise"))
+    assert [(row.kind, row.ghost_size) for row in rows] == [
+        (kind, n) for kind in ("ghost", "noise") for n in (4, 32)
+    ]
+    analysis.discrepancy(model, data())
+    assert model.training and not frozen.training
 
 
 def test_the_ridge() -> None:

@@ -86,10 +86,14 @@ def test_half_inputs_keep_float32_statistics(case, dtype: torch.dtype) -> None:
     torch.testing.assert_close(y.float(), wanted, rtol=2e-2, atol=2e-2)
 
 
-def test_layout_does_not_matter(case) -> None:
+@pytest.mark.parametrize("layout", ["usual", "batch last"])
+def test_layout_does_not_matter(case, layout: str) -> None:
     layer, x = case
     strided = torch.stack([x, x], -1)[..., 0]
-    x = x.to(memory_format=torch.channels_last) if x.dim() == 4 else strided
+    if layout == "batch last":
+        x = x.movedim(0, -1).contiguous().movedim(-1, 0)
+    else:
+        x = x.to(memory_format=torch.channels_last) if x.dim() == 4 else strided
     grad = torch.randn_like(x).contiguous()
     results = []
     for value in (x, x.contiguous()):
@@ -341,6 +345,9 @@ def test_weight_standardised_layers() -> None:
     weight = conv.standardised_weight().flatten(1)
     torch.testing.assert_close(weight.mean(1), torch.zeros(5), rtol=0, atol=1e-6)
     torch.testing.assert_close(weight.std(1), torch.full((5,), 27**-0.5), rtol=1e-3, atol=0)
+    nn.init.constant_(conv.weight[0], 0.5)
+    conv(torch.randn(2, 3, 6, 6)).sum().backward()
+    assert conv.weight.grad is not None and conv.weight.grad.isfinite().all()
     linear = gni.WSLinear(20, 4, scale="init", gain=False)
     torch.testing.assert_close(
         linear.standardised_weight().std(1), linear.weight.std().expand(4), rtol=1e-3, atol=0

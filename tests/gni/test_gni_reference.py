@@ -170,13 +170,14 @@ def test_running_statistics_of_the_whole_batch(x: Tensor, kind: str) -> None:
     torch.testing.assert_close(ours, torchs, rtol=1e-12, atol=1e-12)
 
 
-def test_weight_standardisation() -> None:
+@pytest.mark.parametrize("inside", [False, True])
+def test_weight_standardisation(inside: bool) -> None:
     torch.manual_seed(0)
-    weight = torch.randn(4, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 3, 2, 2, dtype=torch.float64).mul(0.01).requires_grad_()
     gain = torch.randn(4, dtype=torch.float64, requires_grad=True)
     agree(
-        lambda: G.standardise_weight(weight, gain, std=0.3, eps=1e-5),
-        lambda: slow_loops.standardise(weight, gain, 0.3, 1e-5),
+        lambda: G.standardise_weight(weight, gain, std=0.3, eps=1e-5, eps_in_variance=inside),
+        lambda: slow_loops.standardise(weight, gain, 0.3, 1e-5, inside),
         [weight, gain],
     )
 

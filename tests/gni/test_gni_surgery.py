@@ -231,6 +231,11 @@ def test_what_cannot_be_done_is_said_and_changes_nothing() -> None:
     assert gni.add_ghost_noise(model, 4, where="0") == 1
 
 
+class Frozen(nn.BatchNorm2d):
+    def train(self, mode: bool = True) -> nn.Module:
+        return super().train(False)
+
+
 class OwnForward(nn.BatchNorm2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return super().forward(input).relu()
@@ -244,7 +249,8 @@ class OwnForward(nn.BatchNorm2d):
         (gni.ExclusiveBatchNorm2d(3, 4), "noisy already"),
         (gni.EvalNorm2d(3, 4), "noisy already"),
         (nn.LazyBatchNorm2d(), "before the model has run"),
-        (OwnForward(3), "forward is its own"),
+        (OwnForward(3), "methods are its own"),
+        (Frozen(3), "methods are its own"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -313,3 +319,13 @@ def test_timm_models() -> None:
         model(torch.randn(2, *size)).sum().backward()
         assert gni.remove_ghost_noise(model) == sites
         assert snapshot(model) == before
+
+
+def test_a_size_that_one_site_cannot_take_changes_none() -> None:
+    model = nn.Sequential(gni.GhostNoise(4), gni.AnalyticNoise(4.0))
+    with pytest.raises(ValueError, match="above 1"):
+        gni.set_ghost_noise(model, ghost_size=1)
+    with pytest.raises(ValueError, match="whole number"):
+        gni.set_ghost_noise(model, ghost_size=4.5)
+    assert [site.ghost_size for site in model] == [4, 4.0]
+    assert gni.set_ghost_noise(model[1:], ghost_size=4.5) == 1 and model[1].ghost_size == 4.5

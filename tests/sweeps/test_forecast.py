@@ -13,6 +13,7 @@ from sweeps.reading import parse
 from sweeps.spec import SweepSpec
 from sweeps.trial import datasets
 from sweeps.trial.extremes import extremes
+from sweeps.trial.probe import _epoch
 from sweeps.tryout import places_here, try_out, try_out_on
 
 SMALL = Size({}, epoch_seconds=1.0, memory=10**8, checkpoint=1000, epochs=3)
@@ -117,3 +118,17 @@ def test_on_a_cluster_it_is_tried_by_one_of_its_workers():
     assert "Traceback" not in str(error.value)
     with pytest.raises(PreflightError, match="a trial asks for 64 CPUs"):
         try_out_on(spec_of("resources: {cpus_per_trial: 64}"), None)
+
+
+def test_an_epoch_reckoned_from_updates_counts_the_images_judged():
+    tested = spec_of(
+        "data: {evaluate: test}\ntraining: {batch_size: 50}\nsearch: {sampler: grid}\n"
+        "stopping: {name: none}\nobjective: {metric: test_accuracy}\n"
+        "space: {training.optimizer.lr: {choice: [0.1, 0.2]}}"
+    )
+    held_out = spec_of("training: {batch_size: 50}")
+    updates = [float(n) for n in range(5)]
+    for spec, seconds in ((held_out, 24 + 2), (tested, 30 + 297 / 150)):
+        trial = spec.trial({}, seed=0)
+        found = _epoch(trial, datasets.load(trial.data), updates, [0.0])
+        assert found == pytest.approx(seconds)

@@ -98,7 +98,7 @@ def test_batches_are_the_slow_reference(tiny, trial):
     spec = trial(data={"crop_padding": 2, "flip": True}, training={"batch_size": 16}, seed=3)
     train, _ = split(tiny.train_labels, 0.2, 0)
     order = epoch_order(3, 5, 40)
-    draws = draw_augmentation(3, 5, 32, 2)
+    draws = draw_augmentation(3, 5, 40, 2)
     pixels = tiny.train_images[train].astype(float)
     mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
     found = [*ResidentBatches(spec, tiny, "cpu").train(5)]

@@ -6,13 +6,14 @@ import torch
 from PIL import Image
 
 from sweeps.errors import PreflightError
-from sweeps.spec import DataSpec
+from sweeps.spec import DataSpec, SweepSpec
 from sweeps.trial import streaming
 from sweeps.trial.arrays import Dataset
 from sweeps.trial.batches import epoch_order, split
 from sweeps.trial.datasets import load
 from sweeps.trial.folder import ImageFiles
 from sweeps.trial.loop import fit
+from sweeps.trial.rehearse import rehearse
 from sweeps.trial.session import train
 from sweeps.trial.streaming import random_box
 from sweeps.trial.streams import numpy_generator
@@ -99,6 +100,15 @@ def test_test_images_are_optional(tmp_path):
     data = load(spec_of(write_images(tmp_path, test=0), limit=10))
     assert data.test_images.shape == (0, 3, 8, 8)
     assert np.bincount(data.train_labels).tolist() == [5, 5]
+
+
+def test_padding_for_crops_is_refused_of_streamed_images(tmp_path):
+    root = write_images(tmp_path)
+    spec = SweepSpec.model_validate(
+        {"name": "s", "space": {}, "data": spec_of(root, crop_padding=2, resident_limit=100)}
+    )
+    with pytest.raises(PreflightError, match=r"these are streamed, with random crops \(found 2\)"):
+        rehearse(spec, load(spec.data))
 
 
 def test_large_folders_are_streamed(tmp_path):
@@ -230,3 +240,11 @@ def test_random_boxes_are_inside_and_cover_8_to_100_percent():
 
 def test_random_boxes_fall_back_to_the_middle():
     assert random_box((1000, 1), np.random.default_rng(0)) == (499.5, 0, 500.5, 1)
+
+
+def test_images_of_more_than_8_bits_are_refused(tmp_path):
+    root = write_images(tmp_path, mode="L")
+    pixels = np.full((10, 12), 40_000, dtype=np.uint16)
+    Image.fromarray(pixels).save(root / "train" / "red" / "00.png")
+    with pytest.raises(PreflightError, match=r"8 bits a value are needed; .*00\.png is of .*I;16"):
+        load(spec_of(root))
