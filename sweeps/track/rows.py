@@ -28,6 +28,8 @@ from sweeps.track.artifacts import error_summary
 
 STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}
 """MLflow's status of a run by how its trial ended."""
+_PASSING = ("epochs", "reason", "error", "best", "verdict")
+"""Tags that hold until a trial is opened again or the sweep is extended."""
 _REFUSED = re.compile(r"[^\w\-. /:]")
 
 
@@ -79,6 +81,11 @@ def sweep_tags(state: State) -> dict[str, str]:
     if found := confirmation_of(state) if state.finished else None:
         tags["verdict"] = found.verdict
     return tags
+
+
+def cleared(held: dict[str, str], tags: dict[str, str]) -> dict[str, str]:
+    """Empty values for the tags of a run that `tags` says no more."""
+    return {key: "" for key in _PASSING if held.get(key) and key not in tags}
 
 
 def progress_tags(state: State) -> dict[str, str]:

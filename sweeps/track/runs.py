@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
@@ -108,8 +109,16 @@ class Runs:
     def store_folder(self, known: Known, folder: Path, under: str | None = None) -> None:
         """Copy the files in `folder` to the run's artifacts."""
         # MlflowClient.log_artifacts does this too, after it has read the whole run.
-        artifacts = get_artifact_repository(known.place, tracking_uri=self.client.tracking_uri)
-        artifacts.log_artifacts(str(folder), under)
+        self._artifacts(known).log_artifacts(str(folder), under)
+
+    def remove_file(self, known: Known, name: str) -> None:
+        """Take a file from the run's artifacts, if it is there."""
+        artifacts = self._artifacts(known)
+        if any(each.path == name for each in artifacts.list_artifacts()):
+            artifacts.delete_artifacts(name)
+
+    def _artifacts(self, known: Known) -> ArtifactRepository:
+        return get_artifact_repository(known.place, tracking_uri=self.client.tracking_uri)
 
     def _find_experiment(self, name: str, location: str | None) -> str:
         found = self.client.get_experiment_by_name(name)

@@ -190,6 +190,25 @@ def test_an_unfinished_trial_is_killed_at_closing_and_runs_again_on_resume(stora
     assert found == {"digits": "RUNNING", "trial-0000": "FINISHED", "trial-0001": "RUNNING"}
 
 
+def test_a_retry_that_succeeds_takes_the_error_back(storage):
+    folder = storage / "digits"
+    spec = journals.made_up_spec(stopping={"name": "none"}, training={"epochs": 1})
+    journals.write_sweep(folder, spec, trials=2, fails=(), open_trial=1, checkpoints=False)
+    with journal.Journal(folder) as log:
+        error = {"type": "ValueError", "message": "boom", "traceback": "Traceback\nboom"}
+        end = {"trial": 1, "epoch": 1, "value": None, "reason": "boom", "error": error}
+        log.write("end", **end | {"status": "failed"})
+        assert tracker.sync(folder)
+        assert "error.txt" in artifacts(storage, "trial-0001")
+        log.write("reopen", trial=1, status="failed", value=None)
+        log.write("end", **end | {"status": "finished", "reason": "in full", "error": None})
+        assert tracker.sync(folder)
+    tags = store_reader.everything(storage / "mlflow.db")["tags"]
+    assert {("trial-0001", "error", ""), ("trial-0001", "reason", "in full")} <= {*tags}
+    assert artifacts(storage, "trial-0001") == {}
+    assert store_reader.statuses(storage / "mlflow.db")["trial-0001"] == "FINISHED"
+
+
 def test_the_same_spec_run_afresh_is_another_sweep(storage):
     folder = storage / "digits"
     for start in (journals.START, journals.START + 1000):
