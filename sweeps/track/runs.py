@@ -7,6 +7,7 @@ parent has neither.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from sweeps.track.store import artifact_location
 
 _PAGE = 1000
 _LONGEST_TAG = 4000
+_ABOVE = "mlflow.parentRunId"
 
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow's UI to show runs, not traces of language models."""
@@ -57,17 +59,15 @@ class Runs:
         self._experiment = self._find_experiment(
             state.spec.name, artifact_location(state.spec, folder)
         )
-        parent = None
-        for run in self._search():
-            parent = self._take(run) or parent
-        self.parent = parent or self._create(state.spec.name, state.created, {})
+        parents = [known for run in self._search() if (known := self._take(run))]
+        self.parent = self._only(parents) or self._create(state.spec.name, state.created, {})
 
     def create(self, trial: Trial, tags: dict[str, str]) -> Known:
         """Open the run of a trial: below the sweep's, or its configuration's, which is there."""
         above = self.parent if trial.of is None else self.configurations[trial.of]
         tags = tags | {
             "sweep.trial": str(trial.number),
-            "mlflow.parentRunId": above.run,
+            _ABOVE: above.run,
             "seed": str(trial.seed),
         }
         known = self._create(run_name(trial.number), trial.proposed, tags)
@@ -77,7 +77,7 @@ class Runs:
     def create_configuration(self, first: Trial) -> None:
         """Open the run over the confirmations of a configuration, of which `first` is one."""
         assert first.of is not None
-        tags = {"sweep.configuration": str(first.of), "mlflow.parentRunId": self.parent.run}
+        tags = {"sweep.configuration": str(first.of), _ABOVE: self.parent.run}
         tags |= {"baseline": first.baseline} if first.baseline else {}
         name = configuration_name(first.of)
         self.configurations[first.of] = self._create(name, first.proposed, tags)
@@ -163,6 +163,18 @@ class Runs:
                     runs[number] = known
                 return None
         return known
+
+    def _only(self, parents: list[Known]) -> Known | None:
+        """The one that most children name, else the first; the others are deleted."""
+        children = (*self.trials.values(), *self.configurations.values())
+        named = Counter(child.tags.get(_ABOVE) for child in children)
+        kept = max(parents, key=lambda parent: named[parent.run], default=None)
+        for lost in (parent for parent in parents if parent is not kept):
+            for child in children:
+                if kept and child.tags.get(_ABOVE) == lost.run:
+                    self.log(child, {_ABOVE: kept.run})
+            self.client.delete_run(lost.run)  # left by a "create" whose answer was lost
+        return kept
 
     def _create(self, name: str, start: float, tags: dict[str, str]) -> Known:
         tags = {**self._key, **tags}

@@ -246,6 +246,22 @@ def test_a_create_whose_answer_was_lost_leaves_one_run_a_trial(storage, monkeypa
     assert found == [("digits",), ("trial-0000",), ("trial-0001",)]
 
 
+def test_of_two_parents_the_one_that_children_name_is_kept(storage):
+    folder = storage / "digits"
+    state = journals.write_sweep(folder, trials=3, fails=())
+    assert tracker.sync(folder)
+    runs = Runs(f"sqlite:///{storage / 'mlflow.db'}", state, folder)
+    lost = [runs._create("digits", state.created, {}).run for _ in range(4)]
+    runs.log(runs.trials[1], {"mlflow.parentRunId": lost[1]})
+    for _ in range(2):
+        assert tracker.sync(folder)
+        query = "SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active' AND name = ?"
+        (kept,) = store_reader.rows(storage / "mlflow.db", query, "digits")
+        assert kept[1] == "FINISHED"
+        query = "SELECT DISTINCT value FROM tags WHERE key = 'mlflow.parentRunId'"
+        assert store_reader.rows(storage / "mlflow.db", query) == [kept[:1]]
+
+
 def test_a_store_that_takes_no_files_has_every_run_closed_and_gets_them_later(storage):
     folder = storage / "digits"
     state = journals.write_sweep(folder, trials=3, fails=())
