@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from sweeps import journal
+from sweeps.errors import SweepNotFound
 from sweeps.report.exports import exported
 from sweeps.report.logs import of_trial
 from sweeps.report.results import Sweep
@@ -160,3 +161,9 @@ def test_an_unended_trial_is_called_the_same_everywhere(tmp_path, alive, stands)
         for text in (table, status(sweep), of_trial(sweep, 1), exported(sweep, "csv").decode()):
             assert {"running", "open"} & set(re.findall(r"\w+", text)) == {stands}, text
     assert ("its driver died" in table) is not alive
+
+
+def test_a_sweep_without_trials_has_no_trial_to_tell_of(tmp_path):
+    journals.write_sweep(tmp_path / "x", trials=0)
+    with pytest.raises(SweepNotFound, match=r"x has no trial 0; it has no trials yet$"):
+        of_trial(Sweep(tmp_path / "x"), 0)
