@@ -81,9 +81,9 @@ def test_the_table_is_ordered_and_shows_the_noise(written):
 
 def test_repeated_configurations_are_counted(tmp_path):
     folder = tmp_path / "x"
-    journals.write_sweep(folder, trials=1, fails=())
+    journals.write_sweep(folder, trials=2, fails=())
     with journal.Journal(folder) as log:
-        log.write("trial", trial=1, params=log.state.trials[0].params, seed=1)
+        log.write("trial", trial=2, params=log.state.trials[0].params, seed=1)
     assert "n = 1 to 2 seeds a configuration" in " ".join(as_text(Sweep(folder)).split())
 
 
