@@ -101,9 +101,10 @@ class Sweep:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Short name of each dotted path of the space, apart from the columns of `frame`."""
+        """Short name of each dotted path of the space; whole where a column of `frame` has it."""
         paths = list(self.spec.space)
-        return {p: p if s in _COLUMNS else s for p, s in short_names(paths).items()}
+        taken = {*_COLUMNS, *_OF_CONFIRM, *_OF_CHILD, *_OF_TWO}
+        return {p: p if s in taken else s for p, s in short_names(paths).items()}
 
     def value(self, trial: Trial) -> float | None:
         """The objective after the trial's last epoch with a finite one."""
