@@ -167,3 +167,14 @@ def test_a_sweep_without_trials_has_no_trial_to_tell_of(tmp_path):
     journals.write_sweep(tmp_path / "x", trials=0)
     with pytest.raises(SweepNotFound, match=r"x has no trial 0; it has no trials yet$"):
         of_trial(Sweep(tmp_path / "x"), 0)
+
+
+def test_the_tables_of_a_sweep_without_trials_have_their_columns(tmp_path):
+    for name, trials in (("none", 0), ("some", 1)):
+        journals.write_sweep(tmp_path / name, trials=trials, fails=())
+    none, some = (write(tmp_path / name) for name in ("none", "some"))
+    heads = [(folder / "trials.csv").read_text().splitlines()[0] for folder in (none, some)]
+    assert heads[0] == heads[1] == exported(Sweep(tmp_path / "none"), "csv").decode().strip()
+    found = (none / "curves.csv").read_text().splitlines()
+    assert found == ["trial,epoch,decision,rung,time,val_accuracy"]
+    assert (some / "curves.csv").read_text().startswith(found[0])
