@@ -209,6 +209,16 @@ def test_a_retry_that_succeeds_takes_the_error_back(storage):
     assert store_reader.statuses(storage / "mlflow.db")["trial-0001"] == "FINISHED"
 
 
+def test_a_verdict_that_an_extension_took_back_is_cleared(storage):
+    folder = storage / "digits"
+    state = journals.write_sweep(folder, trials=1, fails=())
+    runs = Runs(f"sqlite:///{storage / 'mlflow.db'}", state, folder)
+    runs.log(runs.parent, {"verdict": "one beats another", "mine": "kept"})
+    assert tracker.sync(folder)
+    tags = store_reader.everything(storage / "mlflow.db")["tags"]
+    assert {("digits", "verdict", ""), ("digits", "mine", "kept")} <= {*tags}
+
+
 def test_the_same_spec_run_afresh_is_another_sweep(storage):
     folder = storage / "digits"
     for start in (journals.START, journals.START + 1000):
