@@ -52,6 +52,9 @@ class AnywhereUi(Anywhere):
         from sweeps.cluster import file as files
         from sweeps.cluster.ui import look
 
+        for name in ("optuna", "storage"):
+            if ctx.params[name]:
+                raise click.UsageError(f"--{name} is for a sweep here; leave it out with {_OPTION}")
         look(files.read(file), ctx.params["name"], ctx.params["port"], click.echo)
         return 0
 

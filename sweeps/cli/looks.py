@@ -12,6 +12,7 @@ import click
 
 from sweeps.cli import options
 from sweeps.cli.elsewhere import Anywhere, AnywhereUi
+from sweeps.errors import SweepError
 from sweeps.report.exports import FORMATS
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def status(name: str | None, storage: str | None, as_json: bool, watch: bool) ->
     if watch and as_json:
         raise click.UsageError("--watch is for people and --json for programs: use one of them")
     if name is None:
-        if watch:
-            raise click.UsageError("--watch needs NAME")
+        if watch or as_json:
+            raise click.UsageError(f"{'--watch' if watch else '--json'} needs NAME")
         click.echo(listing(folder_of(".", place)), nl=False)
         return
     if watch:
@@ -125,7 +126,10 @@ def _export(sweep: Sweep, form: str, output: Path | None) -> None:
         raise click.UsageError("parquet is not for a terminal; say where with --output FILE")
     content = exported(sweep, form)
     if output:
-        output.write_bytes(content)
+        try:
+            output.write_bytes(content)
+        except OSError as error:
+            raise SweepError(f"{output} cannot be written: {error.strerror}") from None
     else:
         sys.stdout.buffer.write(content)
 

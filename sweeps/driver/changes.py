@@ -150,8 +150,9 @@ def _check_retry(state: State, failed: bool, gpus: bool) -> None:
         "--gpus": gpus and bool(state.left_out),
     }
     if not any(found.values()):
-        asked = " ".join(name for name, on in (("--failed", failed), ("--gpus", gpus)) if on)
-        rule = "nothing to try again: no trial failed and no GPU is left out"
+        lacks = {"--failed": "no trial failed"} if failed else {}
+        lacks |= {"--gpus": "no GPU is left out"} if gpus else {}
+        asked, rule = " ".join(lacks), f"nothing to try again: {' and '.join(lacks.values())}"
         raise SpecError([Mistake(asked, rule, remedy="`sweeps resume` goes on with the rest")])
 
 

@@ -90,9 +90,9 @@ class LiveView(PlainView):
         """Take in the state; the view redraws itself."""
         self._state = state
         if record["kind"] == "device":
-            self._live.console.print(device_line(record), highlight=False)
+            self._live.console.print(device_line(record), highlight=False, markup=False)
         if goes_on(record, state):
-            self._live.console.print(plan(state), highlight=False)
+            self._live.console.print(plan(state), highlight=False, markup=False)
 
     def note(self, line: str) -> None:
         """Show it above the view."""

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweeps.report.children import gone_on
@@ -36,13 +36,16 @@ def exported(sweep: Sweep, form: str) -> bytes:
 
 def _csv(sweep: Sweep) -> str:
     out = io.StringIO()
-    return csv_of(sweep.rows(), out).getvalue()
+    return csv_of(sweep.rows(), out, sweep.columns).getvalue()
 
 
-def csv_of(rows: list[dict[str, Any]], out: Any) -> Any:
-    """Write the rows to the text file `out` under all their columns, and return it."""
+def csv_of(rows: list[dict[str, Any]], out: Any, known: Sequence[str] = ()) -> Any:
+    """Write the rows to the text file `out` under all their columns, and return it.
+
+    Without rows the columns are those that are `known`.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(out, columns)
+    writer = csv.DictWriter(out, columns or known)
     writer.writeheader()
     writer.writerows(rows)
     return out

@@ -28,9 +28,8 @@ def of_trial(sweep: Sweep, number: int) -> str:
     trial = sweep.state.trials.get(number)
     if trial is None:
         known = len(sweep.state.trials)
-        raise SweepNotFound(
-            f"{sweep.folder.name} has no trial {number}; it has {known}, from 0 to {known - 1}"
-        )
+        there = f"it has {known}, from 0 to {known - 1}" if known else "it has no trials yet"
+        raise SweepNotFound(f"{sweep.folder.name} has no trial {number}; {there}")
     return "\n".join(_told(sweep, trial))
 
 

@@ -28,6 +28,9 @@ _OF_CHILD = ("parent",)
 _OF_TWO = ("second", "on_front")
 _COLUMNS = ("trial", "status", "seed", "epochs", "value", "best_value", "seconds", "reason")
 
+POINT = ("trial", "epoch", "decision", "rung", "time")
+"""The columns of `Sweep.curves` beside the metrics."""
+
 
 @dataclass(frozen=True)
 class Best:
@@ -101,9 +104,10 @@ class Sweep:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Short name of each dotted path of the space, apart from the columns of `frame`."""
+        """Short name of each dotted path of the space; whole where a column of `frame` has it."""
         paths = list(self.spec.space)
-        return {p: p if s in _COLUMNS else s for p, s in short_names(paths).items()}
+        taken = {*_COLUMNS, *_OF_CONFIRM, *_OF_CHILD, *_OF_TWO}
+        return {p: p if s in taken else s for p, s in short_names(paths).items()}
 
     def value(self, trial: Trial) -> float | None:
         """The objective after the trial's last epoch with a finite one."""
@@ -157,17 +161,20 @@ class Sweep:
         """
         import pandas
 
+        return pandas.DataFrame(self.rows(), columns=self.columns)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns of `frame`."""
         own = [*(_OF_TWO if self.spec.objective.second else ())]
         own += [*_OF_CONFIRM] if self.spec.confirm else []
         own += [*_OF_CHILD] if self._with_children else []
-        columns = ["trial", "status", *self.labels.values(), *own, *_COLUMNS[2:]]
-        return pandas.DataFrame(self.rows(), columns=columns)
+        return ["trial", "status", *self.labels.values(), *own, *_COLUMNS[2:]]
 
     def points(self) -> list[dict[str, Any]]:
         """What `curves` holds, one dict an epoch; metrics of an update are left out."""
-        fields = ("epoch", "decision", "rung", "time")
         return [
-            {"trial": t.number, **{k: r[k] for k in fields}, **_of_epoch(r["metrics"])}
+            {"trial": t.number, **{k: r[k] for k in POINT[1:]}, **_of_epoch(r["metrics"])}
             for t in self.state.trials.values()
             for r in t.results
         ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import errors
-from sweeps.errors import StorageError
+from sweeps.errors import StorageError, SweepError
 from sweeps.journal import begun, held
 from sweeps.progress import duration, point
 from sweeps.report.children import said
@@ -33,16 +33,22 @@ def status(sweep: Sweep, as_json: bool = False) -> str:
 
 
 def listing(storage: Path) -> str:
-    """A line for each sweep in `storage`, the latest first.
+    """A line for each sweep in `storage`, the latest first; last those that cannot be read.
 
     Raises:
         StorageError: it is a file.
     """
     if storage.is_file():
         raise StorageError(f"{storage} is a file, and a storage is a folder of sweeps. Name one")
-    sweeps = [Sweep(folder) for folder in begun(storage)]
+    sweeps, unread = [], []
+    for folder in begun(storage):
+        try:
+            sweeps.append(Sweep(folder))
+        except SweepError as error:
+            unread.append(f"{folder.name}: cannot be read: {str(error).splitlines()[0]}")
     sweeps.sort(key=lambda sweep: -sweep.state.updated)
-    return "".join(f"{_short(sweep)}\n" for sweep in sweeps) or f"no sweeps in {truth(storage)}\n"
+    lines = [*map(_short, sweeps), *unread]
+    return "".join(f"{line}\n" for line in lines) or f"no sweeps in {truth(storage)}\n"
 
 
 def _short(sweep: Sweep) -> str:

@@ -42,7 +42,7 @@ def write_study(sweep: Sweep) -> Path:
     path = sweep.folder / "report" / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    search = Search(sweep.spec)
+    search = Search(sweep.spec, sweep.state.lent)
     search.restore(dict(enumerate(sweep.searched())))
     study = optuna.create_study(
         study_name=sweep.spec.name,

@@ -205,8 +205,9 @@ def caution(sweep: Sweep) -> str:
     seeds: dict[str, set[int]] = {}
     for trial in sweep.searched():
         seeds.setdefault(repr(sorted(trial.params.items())), set()).add(trial.seed)
-    most = max(map(len, seeds.values()))
-    n = f"n = {'1' if most == 1 else f'1 to {most}'} seed{'s' if most > 1 else ''} a configuration"
+    least, most = min(map(len, seeds.values())), max(map(len, seeds.values()))
+    n = f"n = {most if least == most else f'{least} to {most}'} seed{'s' * (most > 1)}"
+    n += " a configuration"
     best = f"the best of {len(sweep.searched())} looks better than it is."
     tested = any(trial.of is not None for trial in sweep.state.trials.values())
     untouched = "It did not see test data." if tested else "Test data was not touched."

@@ -27,6 +27,7 @@ def watch(
     Raises:
         SweepNotFound: there is no journal in `folder`.
         JournalError: it is damaged before its last line.
+        StorageError: the store that holds it refuses or does not answer.
     """
     stream: TextIO = out or sys.stdout
     journal.read(folder)
@@ -40,6 +41,7 @@ def _states(folder: Path, rest: Callable[[float], Any]) -> Iterator[State]:
     state, offset = State(), 0
     while True:
         running = journal.held(folder)  # asked first, so that its last records are seen
+        journal.refresh(folder)
         records, offset = journal.tail(folder / journal.FILE, offset)
         for record in records:
             state.apply(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from sweeps.errors import JournalError
 from sweeps.report.confirmation import confirmation
 from sweeps.report.exports import csv_of
 from sweeps.report.replicates import summary_rows
-from sweeps.report.results import Sweep
+from sweeps.report.results import POINT, Sweep
 from sweeps.report.tables import as_text
 from sweeps.storage import ObjectPath, origin
 
@@ -52,8 +53,8 @@ def write(folder: Path) -> Path:
     for name in (*_FIGURES, *_TABLES, _CONFIRMATION, PAGE):
         (report / name).unlink(missing_ok=True)
     (report / "summary.txt").write_text(as_text(sweep), encoding="utf-8")
-    _write_csv(report / "trials.csv", sweep.rows())
-    _write_csv(report / "curves.csv", sweep.points())
+    _write_csv(report / "trials.csv", sweep.rows(), sweep.columns)
+    _write_csv(report / "curves.csv", sweep.points(), [*POINT, sweep.spec.objective.metric])
     for name, rows in zip(_TABLES, (summary_rows(sweep), sweep.distances()), strict=True):
         if rows:
             _write_csv(report / name, rows)
@@ -79,6 +80,6 @@ def _publish(report: Path, place: ObjectPath) -> None:
         (place / file.name).write_bytes(file.read_bytes())
 
 
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_csv(path: Path, rows: list[dict[str, Any]], known: Sequence[str] = ()) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv_of(rows, file)
+        csv_of(rows, file, known)

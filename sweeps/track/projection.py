@@ -26,6 +26,7 @@ from sweeps.track.artifacts import brought, checkpoints, error_summary
 from sweeps.track.rows import (
     STATUS,
     Progress,
+    cleared,
     configuration_rows,
     progress_tags,
     result_rows,
@@ -34,6 +35,7 @@ from sweeps.track.rows import (
 )
 from sweeps.track.runs import Runs
 
+_ERROR = "error.txt"
 _HANDS = 4
 """Calls in flight to a tracking server."""
 _REFRESH_S = 5.0
@@ -108,6 +110,7 @@ class Projection:
         rows, stored = list(self._progress.rows), int(runs.parent.tags.get("progress", "-1"))
         new = [row for number, row in rows if number > stored]
         tags = sweep_tags(self.state)
+        tags |= cleared(runs.parent.tags, tags)
         if closing or self.state.updated >= self._refreshed + _REFRESH_S:
             tags |= progress_tags(self.state)
             self._refreshed = self.state.updated
@@ -139,7 +142,7 @@ class Projection:
         known = runs.trials.get(trial.number) or runs.create(trial, tags)
         params = [] if known.params else [Param(k, str(v)) for k, v in trial.params.items()]
         rows = result_rows(trial.results[known.results :])
-        runs.log(known, tags, rows, params)
+        runs.log(known, tags | cleared(known.tags, tags), rows, params)
         known.results, known.params = len(trial.results), True
         if trial.end:
             runs.set_status(known, STATUS[trial.status], trial.end["time"])
@@ -194,6 +197,9 @@ class Projection:
         _, error = error_summary(trial.end.get("error") if trial.end else None)
         wanted = self.state.spec.tracking.artifacts
         found = checkpoints(self.folder, trial, objective) if wanted else {}
+        known = runs.trials[trial.number]
+        if not error and known.tags.get("error") == "":  # cleared: an earlier try had failed
+            runs.remove_file(known, _ERROR)
         if not error and not found:
             return
         with tempfile.TemporaryDirectory() as name:
@@ -202,8 +208,8 @@ class Projection:
             for role, place in found.items():  # links give the files their names in MLflow
                 brought(place, aside / "checkpoints" / f"{role}.pt")
             if error:
-                (aside / "error.txt").write_text(error, encoding="utf-8")
-            runs.store_folder(runs.trials[trial.number], aside)
+                (aside / _ERROR).write_text(error, encoding="utf-8")
+            runs.store_folder(known, aside)
 
     def _store_spec(self, runs: Runs) -> None:
         assert self.state.spec is not None

@@ -28,6 +28,8 @@ from sweeps.track.artifacts import error_summary
 
 STATUS = {"finished": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}
 """MLflow's status of a run by how its trial ended."""
+_PASSING = ("epochs", "reason", "error", "best", "verdict")
+"""Tags that hold until a trial is opened again or the sweep is extended."""
 _REFUSED = re.compile(r"[^\w\-. /:]")
 
 
@@ -79,6 +81,11 @@ def sweep_tags(state: State) -> dict[str, str]:
     if found := confirmation_of(state) if state.finished else None:
         tags["verdict"] = found.verdict
     return tags
+
+
+def cleared(held: dict[str, str], tags: dict[str, str]) -> dict[str, str]:
+    """Empty values for the tags of a run that `tags` says no more."""
+    return {key: "" for key in _PASSING if held.get(key) and key not in tags}
 
 
 def progress_tags(state: State) -> dict[str, str]:
@@ -134,31 +141,40 @@ def configuration_rows(spec: SweepSpec, trials: list[Trial]) -> list[Metric]:
 
 
 class Progress:
-    """The sweep's own rows: each figure whenever a trial ends; the step counts the ended trials."""
+    """The sweep's own rows: each figure whenever a trial ends; the step counts these ends."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, Metric]] = []
         """Each with the number of its journal record."""
+        self._ends = 0
         self._ended = dict.fromkeys(STATUS, 0)
+        self._full: dict[int, float] = {}
+        """Value of each trial of the search that is trained in full."""
         self._best: float | None = None
+        """The best of them; None also when it must be looked for anew."""
 
     def reopen(self, record: Record) -> None:
         """Take back an end: its trial goes on."""
         self._ended[record["status"]] -= 1
+        if self._full.pop(record["trial"], None) == self._best:
+            self._best = None
 
     def note(self, state: State, end: Record) -> None:
-        """Add the rows for the trial that `end` closes; best is the best trained in full."""
+        """Add the rows for the trial that `end` closes; best is the best trained in full by now."""
         assert state.spec is not None
         objective = state.spec.objective
+        self._ends += 1
         self._ended[end["status"]] += 1
-        value, sign = end.get("value"), 1 if objective.mode == "max" else -1
+        value, better = end.get("value"), max if objective.mode == "max" else min
+        if self._best is None:
+            self._best = better(self._full.values(), default=None)
         counts = end["status"] == "finished" and state.trials[end["trial"]].searches
         if counts and value is not None:
-            better = self._best is None or sign * value > sign * self._best
-            self._best = value if better else self._best
+            self._full[end["trial"]] = value
+            self._best = value if self._best is None else better(self._best, value)
         figures: dict[str, float] = {f"trials_{s}": n for s, n in self._ended.items()}
         figures["epochs"] = state.epochs
         if self._best is not None:
             figures[_REFUSED.sub("_", f"best_{objective.metric}")] = self._best
-        when, step = milliseconds(end["time"]), sum(self._ended.values())
+        when, step = milliseconds(end["time"]), self._ends
         self.rows += [(end["n"], Metric(name, float(v), when, step)) for name, v in figures.items()]

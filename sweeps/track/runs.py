@@ -7,11 +7,13 @@ parent has neither.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
@@ -21,6 +23,7 @@ from sweeps.track.store import artifact_location
 
 _PAGE = 1000
 _LONGEST_TAG = 4000
+_ABOVE = "mlflow.parentRunId"
 
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tells MLflow's UI to show runs, not traces of language models."""
@@ -56,17 +59,15 @@ class Runs:
         self._experiment = self._find_experiment(
             state.spec.name, artifact_location(state.spec, folder)
         )
-        parent = None
-        for run in self._search():
-            parent = self._take(run) or parent
-        self.parent = parent or self._create(state.spec.name, state.created, {})
+        parents = [known for run in self._search() if (known := self._take(run))]
+        self.parent = self._only(parents) or self._create(state.spec.name, state.created, {})
 
     def create(self, trial: Trial, tags: dict[str, str]) -> Known:
         """Open the run of a trial: below the sweep's, or its configuration's, which is there."""
         above = self.parent if trial.of is None else self.configurations[trial.of]
         tags = tags | {
             "sweep.trial": str(trial.number),
-            "mlflow.parentRunId": above.run,
+            _ABOVE: above.run,
             "seed": str(trial.seed),
         }
         known = self._create(run_name(trial.number), trial.proposed, tags)
@@ -76,7 +77,7 @@ class Runs:
     def create_configuration(self, first: Trial) -> None:
         """Open the run over the confirmations of a configuration, of which `first` is one."""
         assert first.of is not None
-        tags = {"sweep.configuration": str(first.of), "mlflow.parentRunId": self.parent.run}
+        tags = {"sweep.configuration": str(first.of), _ABOVE: self.parent.run}
         tags |= {"baseline": first.baseline} if first.baseline else {}
         name = configuration_name(first.of)
         self.configurations[first.of] = self._create(name, first.proposed, tags)
@@ -108,8 +109,16 @@ class Runs:
     def store_folder(self, known: Known, folder: Path, under: str | None = None) -> None:
         """Copy the files in `folder` to the run's artifacts."""
         # MlflowClient.log_artifacts does this too, after it has read the whole run.
-        artifacts = get_artifact_repository(known.place, tracking_uri=self.client.tracking_uri)
-        artifacts.log_artifacts(str(folder), under)
+        self._artifacts(known).log_artifacts(str(folder), under)
+
+    def remove_file(self, known: Known, name: str) -> None:
+        """Take a file from the run's artifacts, if it is there."""
+        artifacts = self._artifacts(known)
+        if any(each.path == name for each in artifacts.list_artifacts()):
+            artifacts.delete_artifacts(name)
+
+    def _artifacts(self, known: Known) -> ArtifactRepository:
+        return get_artifact_repository(known.place, tracking_uri=self.client.tracking_uri)
 
     def _find_experiment(self, name: str, location: str | None) -> str:
         found = self.client.get_experiment_by_name(name)
@@ -154,6 +163,18 @@ class Runs:
                     runs[number] = known
                 return None
         return known
+
+    def _only(self, parents: list[Known]) -> Known | None:
+        """The one that most children name, else the first; the others are deleted."""
+        children = (*self.trials.values(), *self.configurations.values())
+        named = Counter(child.tags.get(_ABOVE) for child in children)
+        kept = max(parents, key=lambda parent: named[parent.run], default=None)
+        for lost in (parent for parent in parents if parent is not kept):
+            for child in children:
+                if kept and child.tags.get(_ABOVE) == lost.run:
+                    self.log(child, {_ABOVE: kept.run})
+            self.client.delete_run(lost.run)  # left by a "create" whose answer was lost
+        return kept
 
     def _create(self, name: str, start: float, tags: dict[str, str]) -> Known:
         tags = {**self._key, **tags}

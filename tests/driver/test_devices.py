@@ -15,6 +15,7 @@ from sweeps.driver import changes, trainable
 from sweeps.driver.conductor import Conductor
 from sweeps.driver.devices import Devices
 from sweeps.driver.folder import opened
+from sweeps.errors import SpecError
 from sweeps.journal import Journal, read
 from sweeps.reading import parse
 from sweeps.report.page.facts import failed
@@ -131,6 +132,22 @@ def test_retry_takes_gpus_back_and_nothing_else(tmp_path):
     assert changes.retry(tmp_path / "broken", failed=False, gpus=True) == []
     state = read(tmp_path / "broken")
     assert not state.left_out and state.trials[0].status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("failed", "gpus", "lack"),
+    [
+        (True, False, "no trial failed"),
+        (False, True, "no GPU is left out"),
+        (True, True, "no trial failed and no GPU is left out"),
+    ],
+)
+def test_retry_of_nothing_names_what_was_asked_alone(tmp_path, failed, gpus, lack):
+    with opened(parse("name: whole\nsearch: {trials: 1}\n"), tmp_path / "whole") as journal:
+        if not gpus:
+            Conductor(journal).device(ONE, "failed")
+    with pytest.raises(SpecError, match=f"nothing to try again: {lack}\\. "):
+        changes.retry(tmp_path / "whole", failed=failed, gpus=gpus)
 
 
 def test_retry_wants_to_know_what(tmp_path):

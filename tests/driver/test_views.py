@@ -88,6 +88,13 @@ def test_the_live_view_draws_itself(tmp_path) -> None:
     assert "search.trials: 4 -> 8\n" in out.getvalue()
 
 
+def test_brackets_in_the_word_of_a_device_are_no_markup(tmp_path) -> None:
+    out, spec = io.StringIO(), SweepSpec.model_validate(SPEC)
+    with opened(spec, tmp_path / "seen") as journal, LiveView(out) as shown:
+        Conductor(journal, shown).device(("h", "0"), "failed [/usr/lib/x]")
+    assert "h GPU 0 is left out: failed [/usr/lib/x]\n" in out.getvalue()
+
+
 def test_a_pipe_is_no_terminal() -> None:
     assert type(view(out=io.StringIO())) is PlainView
     assert type(view(as_json=True, out=io.StringIO())) is JsonView

@@ -71,3 +71,9 @@ def test_nothing_is_exported_as_nothing(form, tmp_path):
 def test_an_output_without_a_format_is_refused(sweep, tmp_path):
     done = invoke(sweep, "-o", str(tmp_path / "x"))
     assert done.exit_code == 2 and "--output goes with --format" in done.output
+
+
+def test_an_output_that_cannot_be_written_is_told_in_words(sweep, tmp_path):
+    for place in (tmp_path, tmp_path / "none" / "x.csv"):
+        done = invoke(sweep, "--format", "csv", "-o", str(place))
+        assert done.exit_code == 2 and f"error: {place} cannot be written: " in done.output

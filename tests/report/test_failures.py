@@ -7,9 +7,9 @@ import traceback
 import pytest
 
 from sweeps.errors import CheckpointError, TrialDiverged, TrialSilent
-from sweeps.journal import Journal
+from sweeps.journal import FILE, Journal
 from sweeps.report.results import Sweep
-from sweeps.report.status import status
+from sweeps.report.status import listing, status
 from sweeps.spec import SweepSpec
 
 
@@ -35,6 +35,17 @@ def test_frames_are_shown_of_what_is_not_our_own(tmp_path, raised, told) -> None
     head = next(i for i, line in enumerate(lines) if line.startswith("trial 0 failed"))
     frames = [line.strip() for line in lines[head + 2 :]]
     assert [line for line in frames if not line.startswith("File")] == told
+
+
+def test_a_journal_that_cannot_be_read_hides_no_other_sweep(tmp_path) -> None:
+    for name in ("bad", "good"):
+        failed(tmp_path / name, OSError("no disk"))
+    file = tmp_path / "bad" / FILE
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join([lines[0], *lines[2:]]))
+    good, bad = listing(tmp_path).splitlines()
+    assert good.startswith("good: ") and "1 failed" in good
+    assert bad == f"bad: cannot be read: {file}: record 2 stands where 1 should"
 
 
 def failed(folder, error: Exception) -> Sweep:

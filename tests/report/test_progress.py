@@ -14,6 +14,8 @@ from sweeps.driver.folder import opened
 from sweeps.progress import best_so_far, seconds_left
 from sweeps.report.watch import watch
 from sweeps.spec import SweepSpec
+from sweeps.storage import at, working_folder
+from sweeps.storage.segments import Segments
 
 SPEC = {
     "name": "seen",
@@ -74,3 +76,24 @@ def test_watching_shows_each_end_until_nobody_writes(tmp_path) -> None:
     assert "1 failed; last: trial 0: no disk" in rests[2]
     watch(folder, ended := io.StringIO(), rest)  # nobody runs it: shown once
     assert ended.getvalue().count("of 4 trials") == 1 and len(rests) == 4
+
+
+def test_a_sweep_in_a_store_is_watched_from_elsewhere(store, tmp_path, monkeypatch) -> None:
+    spec, out, there = SweepSpec.model_validate(SPEC), io.StringIO(), tmp_path / "there"
+    there.mkdir()
+    monkeypatch.setattr(journal, "held", lambda _: log.state.epochs == 0)
+    with journal.Journal(there, Segments(at(store) / "seen")) as log:
+        content = spec.model_dump(mode="json")
+        log.write("sweep", spec=content, identity=spec.identity(), versions={})
+
+        def rest(_: float) -> None:
+            log.write("trial", trial=0, params={}, seed=0)
+            metrics = {"val_accuracy": 0.9}
+            log.write(
+                "result", trial=0, attempt=1, epoch=9, metrics=metrics, decision="finish",
+                rung=None, node="host",
+            )  # fmt: skip
+            log.write("end", trial=0, status="finished", epoch=9, value=0.9, reason="")
+
+        watch(working_folder(store) / "seen", out, rest)
+    assert "0 of 4 trials" in out.getvalue() and "best 0.9000 (trial 0)" in out.getvalue()

@@ -59,6 +59,7 @@ def test_each_arm_has_mean_and_deviation_over_its_seeds(study):
         assert row["sd"] == pytest.approx(statistics.stdev(values))
     text = as_text(study)
     assert "0.9700 ± 0.0100" in text and "0.9100 ± 0.0100" in text
+    assert "n = 3 seeds a configuration" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from sweeps import journal
+from sweeps.errors import SweepNotFound
 from sweeps.report.exports import exported
 from sweeps.report.logs import of_trial
 from sweeps.report.results import Sweep
@@ -80,9 +81,9 @@ def test_the_table_is_ordered_and_shows_the_noise(written):
 
 def test_repeated_configurations_are_counted(tmp_path):
     folder = tmp_path / "x"
-    journals.write_sweep(folder, trials=1, fails=())
+    journals.write_sweep(folder, trials=2, fails=())
     with journal.Journal(folder) as log:
-        log.write("trial", trial=1, params=log.state.trials[0].params, seed=1)
+        log.write("trial", trial=2, params=log.state.trials[0].params, seed=1)
     assert "n = 1 to 2 seeds a configuration" in " ".join(as_text(Sweep(folder)).split())
 
 
@@ -160,3 +161,20 @@ def test_an_unended_trial_is_called_the_same_everywhere(tmp_path, alive, stands)
         for text in (table, status(sweep), of_trial(sweep, 1), exported(sweep, "csv").decode()):
             assert {"running", "open"} & set(re.findall(r"\w+", text)) == {stands}, text
     assert ("its driver died" in table) is not alive
+
+
+def test_a_sweep_without_trials_has_no_trial_to_tell_of(tmp_path):
+    journals.write_sweep(tmp_path / "x", trials=0)
+    with pytest.raises(SweepNotFound, match=r"x has no trial 0; it has no trials yet$"):
+        of_trial(Sweep(tmp_path / "x"), 0)
+
+
+def test_the_tables_of_a_sweep_without_trials_have_their_columns(tmp_path):
+    for name, trials in (("none", 0), ("some", 1)):
+        journals.write_sweep(tmp_path / name, trials=trials, fails=())
+    none, some = (write(tmp_path / name) for name in ("none", "some"))
+    heads = [(folder / "trials.csv").read_text().splitlines()[0] for folder in (none, some)]
+    assert heads[0] == heads[1] == exported(Sweep(tmp_path / "none"), "csv").decode().strip()
+    found = (none / "curves.csv").read_text().splitlines()
+    assert found == ["trial,epoch,decision,rung,time,val_accuracy"]
+    assert (some / "curves.csv").read_text().startswith(found[0])

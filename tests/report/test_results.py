@@ -108,6 +108,17 @@ def test_a_parameter_named_like_a_column_keeps_its_path(tmp_path):
     }
 
 
+def test_no_axis_is_written_over_by_a_column_of_confirmations_or_children(tmp_path):
+    names = ("baseline", "of", "parent", "second", "on_front")
+    space = {f"model.options.{name}": {"choice": [1, 2]} for name in names}
+    spec = journals.made_up_spec(space=space, model={"name": "some.module:build"}, confirm={})
+    journals.write_sweep(tmp_path / "x", spec, trials=0, close=False)
+    with journal.Journal(tmp_path / "x") as log:
+        log.write("trial", trial=0, params=dict.fromkeys(space, 2), seed=0)
+    (row,) = Sweep(tmp_path / "x").rows()
+    assert [row[path] for path in space] == [2] * 5 and row["baseline"] == ""
+
+
 @pytest.mark.parametrize(
     ("size", "strength", "expected"), [(16, 1.0, 16), (16, 2.0, 4), (8, 0.5, 32), (8, 0, math.inf)]
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import journals
 import optuna
 import pytest
@@ -30,6 +32,18 @@ def test_the_study_file_holds_what_the_search_was_told(sweep):
     told = [(t.number, t.state.name, t.params) for t in study.trials]
     assert told == [(t.number, expected[t.status], t.params) for t in sweep.state.trials.values()]
     assert study.best_trial.number == sweep.best.trial
+
+
+def test_the_study_file_begins_with_what_earlier_sweeps_lent(sweep, tmp_path):
+    state = told(sweep, [(1, "lent", {"sweep": "x", "trials": [
+        {"params": sweep.state.trials[0].params, "status": "finished", "values": [[27, 0.5]]},
+    ]})])  # fmt: skip
+    (tmp_path / "digits").mkdir()
+    other = copy.copy(sweep)
+    other.folder, other.state = tmp_path / "digits", state
+    storage = JournalStorage(JournalFileBackend(str(write_study(other))))
+    (lent,) = optuna.load_study(study_name="digits", storage=storage).trials
+    assert (lent.params, lent.value) == (sweep.state.trials[0].params, 0.5)
 
 
 @pytest.mark.parametrize(("least", "epoch"), [(2, 27), (5, 27), (6, 3), (7, 1), (12, 1)])

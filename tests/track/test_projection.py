@@ -190,6 +190,35 @@ def test_an_unfinished_trial_is_killed_at_closing_and_runs_again_on_resume(stora
     assert found == {"digits": "RUNNING", "trial-0000": "FINISHED", "trial-0001": "RUNNING"}
 
 
+def test_a_retry_that_succeeds_takes_the_error_back(storage):
+    folder = storage / "digits"
+    spec = journals.made_up_spec(stopping={"name": "none"}, training={"epochs": 1})
+    journals.write_sweep(folder, spec, trials=2, fails=(), open_trial=1, checkpoints=False)
+    with journal.Journal(folder) as log:
+        error = {"type": "ValueError", "message": "boom", "traceback": "Traceback\nboom"}
+        end = {"trial": 1, "epoch": 1, "value": None, "reason": "boom", "error": error}
+        log.write("end", **end | {"status": "failed"})
+        assert tracker.sync(folder)
+        assert "error.txt" in artifacts(storage, "trial-0001")
+        log.write("reopen", trial=1, status="failed", value=None)
+        log.write("end", **end | {"status": "finished", "reason": "in full", "error": None})
+        assert tracker.sync(folder)
+    tags = store_reader.everything(storage / "mlflow.db")["tags"]
+    assert {("trial-0001", "error", ""), ("trial-0001", "reason", "in full")} <= {*tags}
+    assert artifacts(storage, "trial-0001") == {}
+    assert store_reader.statuses(storage / "mlflow.db")["trial-0001"] == "FINISHED"
+
+
+def test_a_verdict_that_an_extension_took_back_is_cleared(storage):
+    folder = storage / "digits"
+    state = journals.write_sweep(folder, trials=1, fails=())
+    runs = Runs(f"sqlite:///{storage / 'mlflow.db'}", state, folder)
+    runs.log(runs.parent, {"verdict": "one beats another", "mine": "kept"})
+    assert tracker.sync(folder)
+    tags = store_reader.everything(storage / "mlflow.db")["tags"]
+    assert {("digits", "verdict", ""), ("digits", "mine", "kept")} <= {*tags}
+
+
 def test_the_same_spec_run_afresh_is_another_sweep(storage):
     folder = storage / "digits"
     for start in (journals.START, journals.START + 1000):
@@ -225,6 +254,22 @@ def test_a_create_whose_answer_was_lost_leaves_one_run_a_trial(storage, monkeypa
     query = "SELECT name FROM runs ORDER BY name"
     found = store_reader.rows(storage / "mlflow.db", query)
     assert found == [("digits",), ("trial-0000",), ("trial-0001",)]
+
+
+def test_of_two_parents_the_one_that_children_name_is_kept(storage):
+    folder = storage / "digits"
+    state = journals.write_sweep(folder, trials=3, fails=())
+    assert tracker.sync(folder)
+    runs = Runs(f"sqlite:///{storage / 'mlflow.db'}", state, folder)
+    lost = [runs._create("digits", state.created, {}).run for _ in range(4)]
+    runs.log(runs.trials[1], {"mlflow.parentRunId": lost[1]})
+    for _ in range(2):
+        assert tracker.sync(folder)
+        query = "SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active' AND name = ?"
+        (kept,) = store_reader.rows(storage / "mlflow.db", query, "digits")
+        assert kept[1] == "FINISHED"
+        query = "SELECT DISTINCT value FROM tags WHERE key = 'mlflow.parentRunId'"
+        assert store_reader.rows(storage / "mlflow.db", query) == [kept[:1]]
 
 
 def test_a_store_that_takes_no_files_has_every_run_closed_and_gets_them_later(storage):
