@@ -323,7 +323,7 @@ def test_timm_models() -> None:
 
 def test_a_size_that_one_site_cannot_take_changes_none() -> None:
     model = nn.Sequential(gni.GhostNoise(4), gni.AnalyticNoise(4.0))
-    with pytest.raises(ValueError, match="above 1"):
+    with pytest.raises(ValueError, match="must be > 1 and finite"):
         gni.set_ghost_noise(model, ghost_size=1)
     with pytest.raises(ValueError, match="whole number"):
         gni.set_ghost_noise(model, ghost_size=4.5)
