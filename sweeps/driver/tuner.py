@@ -165,6 +165,7 @@ def _load(spec: SweepSpec) -> Any:
 def _fit(conductor: Any, data: Future, folder: Path, places: cluster.Places) -> Any:
     """Let Tune run until nothing is left to hand out; gives the reason if it was before the end."""
     from ray import tune
+    from ray.tune.error import TuneError
 
     from sweeps.driver.adapters import Assignments, Decisions
     from sweeps.driver.devices import Devices
@@ -181,6 +182,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: cluster.Places) -> 
         path=str(Path.cwd()),
     )
     ending, devices = Ending(conductor, folder), Devices(conductor, cluster.gpus)
+    decisions = Decisions(conductor, places, devices, ending)
 
     def place(gpus: float) -> tune.PlacementGroupFactory:
         return tune.PlacementGroupFactory([{"CPU": resources.cpus_per_trial, "GPU": gpus}])
@@ -193,7 +195,7 @@ def _fit(conductor: Any, data: Future, folder: Path, places: cluster.Places) -> 
             param_space={"folder": str(truth(folder))},
             tune_config=tune.TuneConfig(
                 search_alg=Assignments(conductor, places, devices, ending.poll),
-                scheduler=Decisions(conductor, places, devices, ending),
+                scheduler=decisions,
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -206,7 +208,10 @@ def _fit(conductor: Any, data: Future, folder: Path, places: cluster.Places) -> 
             ),
         )
         with ending:
-            tuner.fit()
+            try:
+                tuner.fit()
+            except TuneError as error:
+                raise decisions.raised or error from None
         return ending
     except OSError as error:
         if error.errno not in UNWRITABLE:
