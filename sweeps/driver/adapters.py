@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,25 @@ class Assignments(_Unsaved, Searcher):
         """Nothing: the conductor was told by the scheduler."""
 
 
+def _kept(method: Callable) -> Callable:
+    """Keep what the method raises: Tune makes a TuneError of it, with a traceback for a message."""
+
+    @wraps(method)
+    def keeping(self: Decisions, *told: Any) -> Any:
+        try:
+            return method(self, *told)
+        except Exception as error:
+            self.raised = error
+            raise
+
+    return keeping
+
+
 class Decisions(_Unsaved, FIFOScheduler):
     """Tells the conductor each result and loss, and gives Tune its decision."""
+
+    raised: Exception | None = None
+    """What ended Tune's loop in here: a record that could not be written, say."""
 
     def __init__(self, conductor: Conductor, places: Places, devices: Devices, ending: Ending):
         super().__init__()
@@ -76,6 +94,7 @@ class Decisions(_Unsaved, FIFOScheduler):
         self._ending = ending
         self._broken: dict[int, dict] = {}
 
+    @_kept
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict) -> str:
         """Take in one epoch, or the failure that a worker caught."""
         number = trial.config["trial"]
@@ -128,6 +147,7 @@ class Decisions(_Unsaved, FIFOScheduler):
         pending = (t for t in tune_controller.get_live_trials() if t.status == TuneTrial.PENDING)
         return min(pending, key=lambda t: t.config["trial"], default=None)
 
+    @_kept
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """A worker died under a trial, or gave it back because its machine is about to go."""
         if self._devices.let_go(trial.trial_id):

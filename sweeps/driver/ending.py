@@ -64,7 +64,7 @@ class Ending:
 
     def _end(self, state: str, reason: str) -> None:
         self._conductor.stopping, self.reason = state, reason
-        with suppress(StorageError):  # workers that cannot be asked end after their epoch
+        with suppress(OSError, StorageError):  # workers that cannot be asked end after their epoch
             stop.request(self._place)
 
     def __enter__(self) -> Ending:

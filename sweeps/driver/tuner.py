@@ -173,6 +173,7 @@ def _loaded(data: Future, conductor: Any) -> Any:
 def _fit(conductor: Any, data: Any, folder: Path, places: cluster.Places) -> Any:
     """Let Tune run until nothing is left to hand out; gives the reason if it was before the end."""
     from ray import tune
+    from ray.tune.error import TuneError
 
     from sweeps.driver.adapters import Assignments, Decisions
     from sweeps.driver.devices import Devices
@@ -189,6 +190,7 @@ def _fit(conductor: Any, data: Any, folder: Path, places: cluster.Places) -> Any
         path=str(Path.cwd()),
     )
     ending, devices = Ending(conductor, folder), Devices(conductor, cluster.gpus)
+    decisions = Decisions(conductor, places, devices, ending)
 
     def place(gpus: float) -> tune.PlacementGroupFactory:
         return tune.PlacementGroupFactory([{"CPU": resources.cpus_per_trial, "GPU": gpus}])
@@ -201,7 +203,7 @@ def _fit(conductor: Any, data: Any, folder: Path, places: cluster.Places) -> Any
             param_space={"folder": str(truth(folder))},
             tune_config=tune.TuneConfig(
                 search_alg=Assignments(conductor, places, devices, ending.poll),
-                scheduler=Decisions(conductor, places, devices, ending),
+                scheduler=decisions,
                 num_samples=-1,
                 reuse_actors=True,
             ),
@@ -214,7 +216,10 @@ def _fit(conductor: Any, data: Any, folder: Path, places: cluster.Places) -> Any
             ),
         )
         with ending:
-            tuner.fit()
+            try:
+                tuner.fit()
+            except TuneError as error:
+                raise decisions.raised or error from None
         return ending
     except OSError as error:
         if error.errno not in UNWRITABLE:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -202,6 +204,39 @@ def test_a_worker_that_cannot_write_stops_the_sweep_which_then_goes_on(storage, 
     assert (state.sessions[-1]["state"], state.ended) == ("interrupted", 0)
     trials = sweeps.resume("full", storage=str(storage)).state.trials
     assert [t.status for t in trials.values()] == ["finished", "finished"]
+
+
+def test_a_write_that_fails_once_is_told_in_its_own_words(storage) -> None:
+    """Tune wraps what its scheduler raises; the next record, the session's end, has room again."""
+
+    def full(record, state) -> None:
+        if record["kind"] == "result":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(PreflightError, match=r"cannot be written: .*No space left on device"):
+        sweeps.run({**TINY, "name": "full-once"}, storage=str(storage), observe=full)
+    assert (
+        sweeps.load("full-once", storage=str(storage)).state.sessions[-1]["state"] == "interrupted"
+    )
+    sweep = sweeps.resume("full-once", storage=str(storage))
+    assert len(sweep.state.trials) == 5 and sweep.state.finished
+
+
+def test_where_no_stop_can_be_written_the_driver_ends_all_the_same(tmp_path, monkeypatch) -> None:
+    from sweeps.driver.conductor import Conductor
+    from sweeps.driver.ending import Ending
+    from sweeps.driver.folder import opened
+    from sweeps.spec import SweepSpec
+    from sweeps.trial import stop
+
+    def read_only(folder) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(stop, "request", read_only)
+    with opened(SweepSpec(name="s"), tmp_path / "s") as journal:
+        ending = Ending(Conductor(journal), tmp_path / "s")
+        ending.unwritable("a worker could not write")
+    assert ending.failure == ending.reason == "a worker could not write"
 
 
 def test_a_stop_that_a_worker_sees_first_is_told_as_one(tmp_path) -> None:
