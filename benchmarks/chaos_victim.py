@@ -24,6 +24,8 @@ SWEEPS = str(Path(sys.executable).with_name("sweeps"))
 MARKS = "CHAOS_MARKS"
 """Environment variable: the file in which each epoch that is begun leaves a line."""
 ORPHAN_S, AGENT_S = 30.0, 75.0
+WORKER = ("ray::TrialActor", "ray::ResourceTrainable")
+"""A worker's title while it is idle, and while it trains."""
 PATIENCE_S = 300.0
 """Without a record for so long, the sweep is stuck."""
 
@@ -173,7 +175,7 @@ class Victim:
         workers: list[int] = []
 
         def found() -> bool:
-            workers[:] = [p for p, (c, _) in processes().items() if c.startswith("ray::Trial")]
+            workers[:] = [p for p, (c, _) in processes().items() if c.startswith(WORKER)]
             return bool(workers)
 
         if not self.wait(found):

@@ -13,6 +13,9 @@ from sweeps.journal import read
 
 pytestmark = pytest.mark.root
 
+WORKER = "ray::(TrialActor|ResourceTrainable)"
+"""For pgrep: a worker's title while it is idle, and while it trains."""
+
 SPEC = """
 name: tiny
 model: {options: {depth: 1, width: 16}, noise: {}}
@@ -98,7 +101,7 @@ def test_killed_interrupted_and_resumed(namespaced, tmp_path, undisturbed) -> No
         echo "killed with $?"
         sweeps resume tiny & driver=$!
         {wait('"result"', 16)}
-        kill -9 $(pgrep -f ray::TrialActor | head -1)
+        kill -9 $(pgrep -f '{WORKER}' | head -1) && echo 'a worker was killed'
         {wait('"result"', 30)}
         kill -INT $driver; wait $driver
         echo "interrupted with $?"
@@ -107,6 +110,7 @@ def test_killed_interrupted_and_resumed(namespaced, tmp_path, undisturbed) -> No
     """)
     )
     assert "killed with 137" in out
+    assert "a worker was killed" in out
     assert "interrupted with 130" in out
     assert "Interrupted; all finished epochs are kept. Go on with: sweeps resume tiny" in out
     assert "Traceback" not in out
@@ -197,7 +201,7 @@ def test_preempted_stopped_and_resumed_inside_an_epoch(
         namespaced(f"""
         sweeps run tiny.yaml & driver=$!
         {wait('"result"', 5)}
-        kill -TERM $(pgrep -f ray::TrialActor | head -1)
+        kill -TERM $(pgrep -f '{WORKER}' | head -1) && echo 'a worker was preempted'
         {wait('"attempt"', 3)}
         ls sweep-data/tiny/trials/*
         {wait('"result"', 40)}
@@ -210,6 +214,7 @@ def test_preempted_stopped_and_resumed_inside_an_epoch(
     """)
     )
     assert "tiny has stopped; all is kept. Go on with: sweeps resume tiny" in out
+    assert "a worker was preempted" in out
     assert "stop said 0" in out and "stopped with 130" in out and "resumed with 0" in out
     assert "tiny is not running" in out
     assert "tiny: stopped (on request)" in out

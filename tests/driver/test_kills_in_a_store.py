@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from test_kills import SPEC, check_mlflow, finish, run_through, streams
+from test_kills import SPEC, WORKER, check_mlflow, finish, run_through, streams
 
 from sweeps.storage import at, working_folder
 
@@ -24,7 +24,7 @@ def test_killed_and_resumed_without_what_was_local(
     process = namespaced(f"""
         sweeps run tiny.yaml & driver=$!
         {until.format(5)}
-        kill -9 $(pgrep -f ray::TrialActor | head -1)
+        kill -9 $(pgrep -f '{WORKER}' | head -1) && echo 'a worker was killed'
         {until.format(20)}
         kill -9 $driver; wait $driver; echo "killed with $?"
         touch killed; until [ -e later ]; do sleep 0.05; done
@@ -37,6 +37,7 @@ def test_killed_and_resumed_without_what_was_local(
     (at(store) / "tiny" / "driver.lease").unlink()  # as if it had run out
     (tmp_path / "later").touch()
     out = finish(process)
+    assert "a worker was killed" in out
     assert "killed with 137" in out and "resumed with 0" in out
     assert "tiny: interrupted (its driver died)" in out and "Traceback" not in out
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
