@@ -99,7 +99,11 @@ def growth(sweep: Sweep, trial: Trial) -> Growth | None:
     """
     schedule = sweep.spec.trial(trial.params, trial.seed).training.schedule
     until = min(schedule.milestones) if schedule.name == "step" else None
-    points = distances(trial, until)
+    return fitted(distances(trial, until))
+
+
+def fitted(points: dict[int, float]) -> Growth | None:
+    """The fit of distances by update; None of fewer than three."""
     if len(points) < 3:
         return None
     x, y = numpy.log(list(points)), numpy.array(list(points.values()))
