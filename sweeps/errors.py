@@ -28,6 +28,12 @@ LOST = (errno.EIO, errno.ENODEV, errno.ENOENT, errno.ENOTCONN, errno.ENXIO, errn
 """System errors that say that the place itself is gone, or broken."""
 
 
+def how_to_mend(error: OSError) -> str:
+    """What helps where a place takes no more files."""
+    full = error.errno in (errno.EDQUOT, errno.ENOSPC)
+    return "Make room there" if full else "Make it writable again"
+
+
 class SweepError(Exception):
     """Base of all errors that a user can mend; `exit_status` is what the command line returns."""
 

@@ -55,7 +55,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.errors import JournalError, StorageError, SweepNotFound
+from sweeps.errors import JournalError, StorageError, SweepNotFound, how_to_mend
 from sweeps.state import Record, State
 from sweeps.storage import lease, origin, segments, truth, write_whole
 from sweeps.storage.segments import Segments
@@ -140,8 +140,8 @@ class Journal:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fdatasync(self._file.fileno())
         except OSError as error:
-            remedy = "What stands in it is whole: make room, then resume"
-            message = f"{self.path} cannot be written: {error.strerror}. {remedy}"
+            message = f"{self.path} cannot be written: {error.strerror}. {how_to_mend(error)}"
+            message += ", then resume; what stands in it is whole"
             raise JournalError(message) from error
         record = json.loads(line)
         self.state.apply(record)

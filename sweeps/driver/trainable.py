@@ -21,7 +21,14 @@ from ray import tune
 from ray.air.constants import TRAINING_ITERATION
 
 from sweeps.driver.adapters import REPORT
-from sweeps.errors import UNWRITABLE, PreflightError, StorageError, TrialDiverged, TrialStopped
+from sweeps.errors import (
+    UNWRITABLE,
+    PreflightError,
+    StorageError,
+    TrialDiverged,
+    TrialStopped,
+    how_to_mend,
+)
 from sweeps.spec import SweepSpec
 from sweeps.storage import at, trial_folder
 from sweeps.trial.stop import Stop
@@ -84,7 +91,7 @@ class TrialActor(tune.Trainable):
                 self._broken = error  # raised in the next step: the driver has to hear of it first
                 return {TRAINING_ITERATION: epoch, REPORT: json.dumps(self._device_failed(error))}
             if isinstance(error, OSError) and error.errno in UNWRITABLE:
-                report = {"unwritable": f"{error}. Make room there"}
+                report = {"unwritable": f"{error}. {how_to_mend(error)}"}
             else:
                 report = self._failed(error)
         return {TRAINING_ITERATION: epoch, REPORT: json.dumps(report)}

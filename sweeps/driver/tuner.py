@@ -15,7 +15,14 @@ from typing import Any
 from sweeps.checks.training import larger_than
 from sweeps.driver import cluster, nodes, packing
 from sweeps.driver.folder import opened
-from sweeps.errors import UNWRITABLE, JournalError, PreflightError, SweepError, SweepStopped
+from sweeps.errors import (
+    UNWRITABLE,
+    JournalError,
+    PreflightError,
+    SweepError,
+    SweepStopped,
+    how_to_mend,
+)
 from sweeps.journal import Journal
 from sweeps.spec import START_FILE, SweepSpec
 from sweeps.state import Observer
@@ -224,6 +231,7 @@ def _fit(conductor: Any, data: Any, folder: Path, places: cluster.Places) -> Any
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        raise PreflightError(f"{folder} cannot be written: {error}. Make room there") from error
+        remedy = how_to_mend(error)
+        raise PreflightError(f"{folder} cannot be written: {error}. {remedy}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sweeps.state
-from sweeps.errors import JournalError, SweepNotFound
+from sweeps.errors import UNWRITABLE, JournalError, SweepNotFound, how_to_mend
 from sweeps.journal import FILE, Journal, read, tail
 from sweeps.spec import SweepSpec
 
@@ -172,11 +172,16 @@ def test_whatever_a_write_meets_the_journal_stays_whole(plan) -> None:
 def test_a_full_disk_is_told_and_the_journal_goes_on_when_there_is_room(begun, tmp_path) -> None:
     begun._file = FaultyFile(begun._file)
     begun._file.fault, begun._file.share = "ENOSPC", 0.5
-    with pytest.raises(JournalError, match="cannot be written: No space left on device"):
+    with pytest.raises(JournalError, match=r"No space left .* Make room there, then resume"):
         begun.write("session", state="started")
     assert read(tmp_path).records == 3
     assert begun.write("session", state="started")["n"] == 3
     assert read(tmp_path) == begun.state
+
+
+def test_what_helps_is_said_by_why_a_place_takes_nothing() -> None:
+    found = [how_to_mend(OSError(kind, "")) for kind in UNWRITABLE]
+    assert found.count("Make room there") == found.count("Make it writable again") == 2
 
 
 def test_every_kind_of_record_is_described() -> None:
