@@ -8,12 +8,13 @@ assignments, and never more of them than there are places to run them.
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import OutOfMemoryError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -27,6 +28,25 @@ from sweeps.state import Place
 
 REPORT = "report"
 """Key of a worker's result under which our own content stands, as JSON."""
+
+
+_SHORT_OF_MEMORY = "running low on memory"
+"""Words of Ray's OutOfMemoryError, of which Tune keeps the text alone."""
+
+
+def _noted(trial: TuneTrial) -> tuple[str, str]:
+    """Class and first line of the error that ended an attempt.
+
+    Tune has just written both to a folder of its own. Its `get_error` looks in the storage, where
+    they come later.
+    """
+    kind, text = "WorkerDied", ""
+    with suppress(Exception):  # not pickled, or of a class that is not known here
+        kind = type(pickle.loads(Path(trial.pickled_error_file or "").read_bytes())).__name__
+    with suppress(OSError):
+        text = Path(trial.error_file or "").read_text(encoding="utf-8")
+    _, *lines = text.strip().splitlines() or [""]  # under Tune's own heading
+    return kind, lines[0] if lines else "the worker died"
 
 
 class _Unsaved:
@@ -156,13 +176,11 @@ class Decisions(_Unsaved, FIFOScheduler):
         if report := self._broken.pop(number, None):
             self._device_failed(number, report["broken"], report["gpu"])
             return
-        error = trial.get_pickled_error() or trial.get_error()
-        text = str(error).strip().splitlines()
-        kind = type(error).__name__
-        content = {"type": kind, "message": text[0] if text else "the worker died"}
+        kind, message = _noted(trial)
+        content = {"type": kind, "message": message}
         if TrialStopped.__name__ in kind:
             self._conductor.stopped(number, again=True)
-        elif kind == OutOfMemoryError.__name__:  # Ray ended the worker to save the machine
+        elif _SHORT_OF_MEMORY in message:  # Ray ended the worker to save the machine
             self._conductor.out_of_memory(number, content)
         else:
             self._conductor.lost(number, content)

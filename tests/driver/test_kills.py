@@ -192,10 +192,12 @@ def test_bad_input_is_exit_status_two(namespaced, tmp_path, arguments, message) 
 def test_preempted_stopped_and_resumed_inside_an_epoch(
     namespaced, tmp_path, tmp_path_factory
 ) -> None:
-    """A worker gets SIGTERM, then `sweeps stop`: no checkpoint but those two stops'."""
+    """A worker gets SIGTERM, then `sweeps stop`: no checkpoint but those two stops'.
+
+    The signal may come between two epochs, where it ends the process: that counts as a death.
+    """
     text = SPEC.replace("epochs: 12", "checkpoint_every: 60 minutes, epochs: 80")
     text = text.replace("trials: 4", "trials: 3").replace("width: 16", "width: 64")
-    text += "resources: {max_attempts: 1}\n"  # SIGTERM counts as no death
     (tmp_path / "tiny.yaml").write_text(text)
     out = finish(
         namespaced(f"""
@@ -221,7 +223,7 @@ def test_preempted_stopped_and_resumed_inside_an_epoch(
     assert "Traceback" not in out
     assert "-step-0" in out
     state = read(tmp_path / "sweep-data" / "tiny")
-    assert sum(len(t.attempts) for t in state.trials.values()) >= 5
+    assert sum(len(t.attempts) for t in state.trials.values()) >= 3 + 1 + 2
     assert streams(tmp_path / "sweep-data" / "tiny") == run_through(text, tmp_path_factory)
     check_mlflow(tmp_path / "sweep-data", trials=3, epochs=80)
 

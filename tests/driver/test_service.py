@@ -10,10 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
 
 import sweeps
 from sweeps.driver import cluster
-from sweeps.errors import PreflightError
+from sweeps.errors import PreflightError, TrialStopped
 from sweeps.report.status import status
 from sweeps.spec import ResourcesSpec
 
@@ -237,6 +238,36 @@ def test_where_no_stop_can_be_written_the_driver_ends_all_the_same(tmp_path, mon
         ending = Ending(Conductor(journal), tmp_path / "s")
         ending.unwritable("a worker could not write")
     assert ending.failure == ending.reason == "a worker could not write"
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (RayTaskError("train", "", TrialStopped("SIGTERM")).as_instanceof_cause(), "stopped"),
+        (ActorDiedError(), "lost"),
+        (OutOfMemoryError("Task was killed due to the node running low on memory."), "memory"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_why_a_worker_ended_is_read_where_tune_has_written_it(tmp_path, error, outcome) -> None:
+    from ray.tune.experiment import Trial
+
+    from sweeps.driver.adapters import Decisions
+
+    told = []
+    conductor = SimpleNamespace(
+        stopped=lambda number, again: told.append(("stopped", number)),
+        lost=lambda number, content: told.append(("lost", content["type"])),
+        out_of_memory=lambda number, content: told.append(("memory", content["message"])),
+    )
+    devices = SimpleNamespace(let_go=lambda trial: False)
+    trial = Trial("x", stub=True, config={"trial": 7})
+    trial.storage = SimpleNamespace(trial_driver_staging_path=str(tmp_path))
+    trial.handle_error(error)
+    decisions = Decisions(conductor, None, devices, None)  # pyright: ignore
+    decisions.on_trial_error(None, trial)
+    wanted = {"stopped": 7, "lost": "ActorDiedError", "memory": str(error)}
+    assert told == [(outcome, wanted[outcome])]
 
 
 def test_a_stop_that_a_worker_sees_first_is_told_as_one(tmp_path) -> None:
