@@ -34,13 +34,14 @@ def rehearse(spec: SweepSpec, data: Data, start: Weights | None = None) -> None:
     """
     if any(values_of(spec, "training.compile")):
         require_compiler(on_gpu=bool(spec.resources.gpus))
-    if spec.data.crop_padding and isinstance(data, ImageFiles):
+    padding = max(values_of(spec, "data.crop_padding"))
+    if padding and isinstance(data, ImageFiles):
         rule = "data.crop_padding is for images in memory; these are streamed, with random crops"
         remedy = "Leave it out, or raise data.resident_limit"
-        raise PreflightError(f"{rule} (found {spec.data.crop_padding}). {remedy}")
-    if spec.data.crop_padding >= data.image_size:
+        raise PreflightError(f"{rule} (found {padding}). {remedy}")
+    if padding >= data.image_size:
         rule = f"data.crop_padding must be below the image's side of {data.image_size} pixels"
-        raise PreflightError(f"{rule} (found {spec.data.crop_padding})")
+        raise PreflightError(f"{rule} (found {padding})")
     found: dict[str, str] = {}
     for each in searches(spec):
         for params in points(each):

@@ -32,6 +32,7 @@ def rehearsed(text: str) -> None:
             "model: torchvision:vgg11_bn cannot take images of 8 by 8 pixels",
         ),
         ("data: {crop_padding: 8}", r"below the image's side of 8 pixels \(found 8\)"),
+        ("space: {data.crop_padding: {choice: [0, 9]}}", r"side of 8 pixels \(found 9\)"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(text: str, message: str) -> None:
